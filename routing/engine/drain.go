@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// HandOver gives the leadership of this node's shards to other nodes and returns
+// when they lead, or ctx ends. It waits for no client: the requests that are
+// not confirmed are sent to the next leaders. A shard that no other node holds
+// stays here.
+//
+// A leader that hands over composes nothing more and waits for the answers to its
+// appends, so that the next one finds a log at rest.
+func (e *Engine) HandOver(ctx context.Context) error {
+	e.mu.Lock()
+	led := make([]*leader, 0, len(e.leaders))
+	for _, l := range e.leaders {
+		led = append(led, l)
+	}
+	e.mu.Unlock()
+	errs := make([]error, len(led))
+	var wg sync.WaitGroup
+	for i, l := range led {
+		if replicas := e.opts.Fabric.Replicas(l.shard); len(replicas) < 2 {
+			continue
+		}
+		wg.Go(func() { errs[i] = l.handOver(ctx) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// yieldMost is how long a leader yields at most: when nobody took over by then it
+// leads on.
+const yieldMost = 2 * time.Second
+
+// yielding is a leader's state while it hands over.
+type yielding struct {
+	until time.Time     // zero: it does not
+	rest  chan struct{} // closed when no append is under way
+}
+
+// handOver asks the fabric for another leader once this one is at rest.
+func (l *leader) handOver(ctx context.Context) error {
+	rest := make(chan struct{})
+	if !l.e.atLeader(l.shard, func(l *leader) { l.yield(time.Now(), rest) }) {
+		return nil
+	}
+	ctx, stop := context.WithTimeout(ctx, yieldMost)
+	defer stop()
+	select {
+	case <-rest:
+	case <-ctx.Done(): // the log is silent: whoever leads next finds out what became of it
+	}
+	if err := l.e.opts.Fabric.Resign(ctx, l.shard); err != nil {
+		l.e.atLeader(l.shard, func(l *leader) { l.yields = yielding{} })
+		return err
+	}
+	return l.e.portals[l.shard].followsAnother(ctx)
+}
+
+// followsAnother waits until the portal has joined a leader on another node.
+func (p *portal) followsAnother(ctx context.Context) error {
+	ch := make(chan struct{})
+	p.box.Put(func() {
+		p.awaiting = append(p.awaiting, ch)
+		if p.joined.Load() && p.leader != p.e.node {
+			p.tellFollowing()
+		}
+	})
+	select {
+	case <-ch:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *portal) tellFollowing() {
+	for _, ch := range p.awaiting {
+		close(ch)
+	}
+	p.awaiting = nil
+}
+
+// yield has the leader stop composing and handing out.
+func (l *leader) yield(now time.Time, rest chan struct{}) {
+	if l.failed != nil || !l.yields.until.IsZero() {
+		close(rest)
+		return
+	}
+	l.yields = yielding{until: now.Add(yieldMost), rest: rest}
+}
+
+// resting reports whether the leader hands over, and tells when it is at rest.
+func (l *leader) resting() bool {
+	if l.yields.until.IsZero() {
+		return false
+	}
+	if len(l.flights) == 0 && l.yields.rest != nil {
+		close(l.yields.rest)
+		l.yields.rest = nil
+	}
+	return true
+}
+
+// Drain waits until every request of this node's clients is confirmed, or ctx
+// ends.
+func (e *Engine) Drain(ctx context.Context) error {
+	var errs []error
+	if err := e.commits.idle(ctx); err != nil {
+		errs = append(errs, err)
+	}
+	for _, p := range e.portals {
+		if err := p.idle(ctx); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,245 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/selvedge-mq/selvedge/routing/engine"
+)
+
+// network carries messages between the engines of one process: each lane of each
+// pair of nodes is a goroutine, with a window.
+type network struct {
+	window  int
+	largest int // the largest message sent
+
+	mu    sync.Mutex
+	lose  func(from, to string, lane engine.Lane) bool // what gets lost on its way; nil for nothing
+	nodes map[string]*memPeers
+	wg    sync.WaitGroup
+}
+
+type memPeers struct {
+	net     *network
+	node    string
+	session uint64
+	h       engine.PeerHandler
+	up      bool
+	lanes   map[string]*[engine.Lanes]*memLane // towards others
+}
+
+type memLane struct {
+	mu      sync.Mutex
+	msgs    [][]byte
+	unread  int
+	blocked bool
+	closed  bool
+	wake    chan struct{}
+}
+
+func newNetwork(window int) *network {
+	return &network{window: window, nodes: map[string]*memPeers{}}
+}
+
+func (n *network) join(node string, session uint64) *memPeers {
+	return &memPeers{net: n, node: node, session: session, lanes: map[string]*[engine.Lanes]*memLane{}}
+}
+
+// Start implements engine.Peers: the node meets all others that are up.
+func (p *memPeers) Start(h engine.PeerHandler) {
+	n := p.net
+	n.mu.Lock()
+	p.h, p.up = h, true
+	n.nodes[p.node] = p
+	n.mu.Unlock()
+	n.meet(p)
+}
+
+// meet connects a node with all others that are up, and tells both sides.
+func (n *network) meet(p *memPeers) {
+	n.mu.Lock()
+	var met []*memPeers
+	for _, other := range n.nodes {
+		if other != p && other.up {
+			p.lanes[other.node], other.lanes[p.node] = n.lanesTo(p, other), n.lanesTo(other, p)
+			met = append(met, other)
+		}
+	}
+	n.mu.Unlock()
+	for _, other := range met {
+		p.h.PeerUp(other.node, other.session)
+		other.h.PeerUp(p.node, p.session)
+	}
+}
+
+func (n *network) lanesTo(from, to *memPeers) *[engine.Lanes]*memLane {
+	var lanes [engine.Lanes]*memLane
+	for i := range lanes {
+		l := &memLane{wake: make(chan struct{}, 1)}
+		lanes[i] = l
+		n.wg.Go(func() { l.carry(n, from.node, to, engine.Lane(i)) })
+	}
+	return &lanes
+}
+
+// sent notes the size of a message.
+func (n *network) sent(size int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.largest = max(n.largest, size)
+}
+
+// takeLargest returns the size of the largest message sent since the last call.
+func (n *network) takeLargest() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	size := n.largest
+	n.largest = 0
+	return size
+}
+
+// losing has the network lose what f says, from now on; nil loses nothing.
+func (n *network) losing(f func(from, to string, lane engine.Lane) bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lose = f
+}
+
+func (n *network) lost(from, to string, lane engine.Lane) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.lose != nil && n.lose(from, to, lane)
+}
+
+func (l *memLane) carry(n *network, from string, to *memPeers, lane engine.Lane) {
+	for range l.wake {
+		for {
+			l.mu.Lock()
+			if len(l.msgs) == 0 {
+				l.mu.Unlock()
+				break
+			}
+			msg := l.msgs[0]
+			l.msgs = l.msgs[1:]
+			l.mu.Unlock()
+			if n.lost(from, to.node, lane) {
+				to.Consumed(from, lane, len(msg))
+				continue
+			}
+			to.h.Receive(from, lane, msg)
+		}
+	}
+}
+
+func (l *memLane) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.closed = true
+		l.msgs = nil
+		close(l.wake)
+	}
+}
+
+// sever separates a node from all others, which then take it for dead.
+func (n *network) sever(node string) {
+	n.mu.Lock()
+	p := n.nodes[node]
+	p.up = false
+	var left []*memPeers
+	for name, lanes := range p.lanes {
+		other := n.nodes[name]
+		for i := range lanes {
+			lanes[i].close()
+			other.lanes[node][i].close()
+		}
+		delete(other.lanes, node)
+		left = append(left, other)
+	}
+	clear(p.lanes)
+	n.mu.Unlock()
+	for _, other := range left {
+		other.h.PeerDown(node, p.session)
+		p.h.PeerDown(other.node, other.session)
+	}
+}
+
+// rejoin brings a node that was severed back, in the same session.
+func (n *network) rejoin(node string) {
+	n.mu.Lock()
+	p := n.nodes[node]
+	p.up = true
+	n.mu.Unlock()
+	n.meet(p)
+}
+
+// Self implements engine.Peers.
+func (p *memPeers) Self() (string, uint64) { return p.node, p.session }
+
+func (p *memPeers) lane(to string, lane engine.Lane) *memLane {
+	p.net.mu.Lock()
+	defer p.net.mu.Unlock()
+	if lanes := p.lanes[to]; lanes != nil {
+		return lanes[lane]
+	}
+	return nil
+}
+
+// Send implements engine.Peers.
+func (p *memPeers) Send(to string, lane engine.Lane, msg []byte) bool {
+	l := p.lane(to, lane)
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	if l.unread > 0 && l.unread+len(msg) > p.net.window {
+		l.blocked = true
+		return false
+	}
+	l.unread += len(msg)
+	p.net.sent(len(msg))
+	l.msgs = append(l.msgs, slices.Clone(msg))
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// Consumed implements engine.Peers.
+func (p *memPeers) Consumed(from string, lane engine.Lane, n int) {
+	p.net.mu.Lock()
+	sender := p.net.nodes[from]
+	p.net.mu.Unlock()
+	l := sender.lane(p.node, lane)
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	l.unread -= n
+	open := l.blocked && l.unread <= p.net.window/2
+	if open {
+		l.blocked = false
+	}
+	l.mu.Unlock()
+	if open {
+		sender.h.Writable(p.node, lane)
+	}
+}
+
+// Ask implements engine.Peers.
+func (p *memPeers) Ask(ctx context.Context, to, method string, req []byte) ([]byte, error) {
+	p.net.mu.Lock()
+	other := p.net.nodes[to]
+	p.net.mu.Unlock()
+	if other == nil || p.lane(to, engine.LaneControl) == nil {
+		return nil, errors.New("node is not up")
+	}
+	return other.h.Answer(ctx, p.node, method, req)
+}

@@ -1,0 +1,385 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/selvedge-mq/selvedge/internal/cursor"
+	"github.com/selvedge-mq/selvedge/routing/shard"
+)
+
+// gates tell senders that a lane to a node has room again.
+type gates struct {
+	mu      sync.Mutex
+	lanes   map[gate]chan struct{}
+	control map[string][][]byte // control messages that wait for room, by node
+}
+
+type gate struct {
+	node string
+	lane Lane
+}
+
+// wait returns a channel that is closed at the next word about the lane.
+func (g *gates) wait(k gate) <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	ch := g.lanes[k]
+	if ch == nil {
+		ch = make(chan struct{})
+		g.lanes[k] = ch
+	}
+	return ch
+}
+
+func (g *gates) open(k gate) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if ch := g.lanes[k]; ch != nil {
+		close(ch)
+		delete(g.lanes, k)
+	}
+}
+
+// sendWhenWritable sends a message as soon as the lane has room; it gives up when
+// ctx ends or the node is down. Before each try may says whether it may be sent at
+// all; it may wait for that.
+func (e *Engine) sendWhenWritable(
+	ctx context.Context, node string, session uint64, lane Lane, msg []byte, may func(ctx context.Context) bool,
+) {
+	for ctx.Err() == nil {
+		room := e.gates.wait(gate{node, lane})
+		if !may(ctx) || !e.isUp(node, session) || e.opts.Peers.Send(node, lane, msg) || !e.isUp(node, session) {
+			return
+		}
+		e.metrics.windowFull.Inc()
+		select {
+		case <-room:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// isUp reports whether that process of a node can be reached; 0 means any.
+func (e *Engine) isUp(node string, session uint64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s, ok := e.peers[node]
+	return ok && (session == 0 || s == session)
+}
+
+// control sends a control message, now or when the lane has room. What waits for
+// a node that goes down is dropped: it reports anew when it is back.
+func (e *Engine) control(node string, msg []byte) {
+	if !e.isUp(node, 0) {
+		return
+	}
+	g := &e.gates
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.control[node]) > 0 || !e.opts.Peers.Send(node, LaneControl, msg) {
+		g.control[node] = append(g.control[node], msg)
+	}
+}
+
+func (e *Engine) flushControl(node string) {
+	g := &e.gates
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	q := g.control[node]
+	for len(q) > 0 && e.opts.Peers.Send(node, LaneControl, q[0]) {
+		q = q[1:]
+	}
+	if len(q) == 0 {
+		delete(g.control, node)
+		return
+	}
+	g.control[node] = q
+}
+
+// PeerUp implements PeerHandler.
+func (e *Engine) PeerUp(node string, session uint64) {
+	e.gates.mu.Lock()
+	delete(e.gates.control, node) // what a race left there was for the connection before
+	e.gates.mu.Unlock()
+	e.mu.Lock()
+	e.peers[node] = session
+	e.met[node] = true
+	e.mu.Unlock()
+	e.log.Info().Str("peer", node).Msg("node is up")
+	e.hub.box.Put(func() { e.hub.peerUp(node) })
+}
+
+// PeerDown implements PeerHandler.
+func (e *Engine) PeerDown(node string, session uint64) {
+	e.mu.Lock()
+	delete(e.peers, node)
+	leaders := make([]*leader, 0, len(e.leaders))
+	for _, l := range e.leaders {
+		leaders = append(leaders, l)
+	}
+	e.mu.Unlock()
+	e.log.Warn().Str("peer", node).Msg("node is down")
+	e.gates.mu.Lock()
+	delete(e.gates.control, node)
+	e.gates.mu.Unlock()
+	for lane := range Lane(Lanes) {
+		e.gates.open(gate{node, lane})
+	}
+	for _, p := range e.portals {
+		p.box.Put(func() { p.lost(node) })
+	}
+	for _, l := range leaders {
+		l.box.Put(func() { l.peerDown(node, session) })
+	}
+	e.hub.box.Put(func() { e.hub.peerDown(node) })
+}
+
+// Writable implements PeerHandler.
+func (e *Engine) Writable(to string, lane Lane) {
+	if lane == LaneControl {
+		e.flushControl(to)
+	}
+	e.gates.open(gate{to, lane})
+	for _, p := range e.portals {
+		p.box.Wake()
+	}
+	e.hub.box.Wake()
+}
+
+// Receive implements PeerHandler.
+func (e *Engine) Receive(from string, lane Lane, msg []byte) {
+	c := cursor.New(msg)
+	h := readHead(&c)
+	handler := receivers[h.verb]
+	if handler == nil || h.shard >= len(e.portals) || c.Bad {
+		e.log.Error().Str("from", from).Uint8("verb", uint8(h.verb)).Msg("unknown message from a node")
+		e.opts.Peers.Consumed(from, lane, len(msg))
+		return
+	}
+	if handler(e, from, h, &c, len(msg)) {
+		return // whoever took it gives the window back
+	}
+	e.opts.Peers.Consumed(from, lane, len(msg))
+}
+
+// receiver handles one kind of message. It reports true when the bytes stay in
+// the window until they are dealt with.
+type receiver func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool
+
+// receivers has a handler for each verb.
+var receivers = map[verb]receiver{
+	verbPing: func(e *Engine, from string, h head, c *cursor.Cursor, _ int) bool {
+		number := c.U64()
+		p, now := e.portals[h.shard], time.Now()
+		e.heardOf(h.shard, from, h.epoch)
+		p.box.Put(func() {
+			p.announce(from, h.epoch)
+			if h.epoch >= p.epoch { // a leader that another one follows gets no lease from here
+				p.heard.Store(&now)
+				e.opts.Peers.Send(from, LaneControl, appendU64(head{verb: verbPong, shard: h.shard, epoch: h.epoch}.append(nil), number))
+				return
+			}
+			// It may not have heard of that other one, which may be gone: then it has to
+			// begin an epoch anew, or nobody would serve this node.
+			e.opts.Peers.Send(from, LaneControl, appendU64(head{verb: verbPong, shard: h.shard, epoch: p.epoch}.append(nil), 0))
+		})
+		return false
+	},
+	verbPong: func(e *Engine, from string, h head, c *cursor.Cursor, _ int) bool {
+		number := c.U64()
+		e.heardOf(h.shard, from, h.epoch)
+		if l := e.leaderOf(h.shard); l != nil && l.epoch == h.epoch {
+			l.lease.pong(from, number)
+			l.box.Wake()
+		}
+		return false
+	},
+	verbFull: func(e *Engine, _ string, h head, c *cursor.Cursor, _ int) bool {
+		if full := c.Octet() != 0; !c.Bad {
+			e.portals[h.shard].setFull(full)
+		}
+		return false
+	},
+	verbReport: atLeader(func(from string, h head, c *cursor.Cursor) func(l *leader) {
+		r := readReport(c)
+		return func(l *leader) {
+			if l.e.isUp(from, r.session) { // else it is of a former process
+				l.report(h.epoch, from, r)
+			}
+		}
+	}),
+	verbSubscribe: atLeader(func(from string, _ head, c *cursor.Cursor) func(l *leader) {
+		sub, addr := readSubscribe(c)
+		return func(l *leader) { l.subscribe(from, l.subID(from, sub), addr) }
+	}),
+	verbGrant: atLeader(func(from string, _ head, c *cursor.Cursor) func(l *leader) {
+		sub, n := c.Uvarint(), int32(c.U32())
+		return func(l *leader) { l.grant(l.subID(from, sub), n) }
+	}),
+	verbDrain: atLeader(func(from string, _ head, c *cursor.Cursor) func(l *leader) {
+		sub := c.Uvarint()
+		return func(l *leader) { l.drain(l.subID(from, sub)) }
+	}),
+	verbClose: atLeader(func(from string, _ head, c *cursor.Cursor) func(l *leader) {
+		sub, seen := c.Uvarint(), c.Uvarint()
+		return func(l *leader) { l.closeSub(from, l.subID(from, sub), seen) }
+	}),
+	verbRead: atLeader(func(from string, _ head, c *cursor.Cursor) func(l *leader) {
+		sub, a := readPieceAsked(c)
+		return func(l *leader) {
+			a.sub = l.subID(from, sub)
+			l.read(from, a)
+		}
+	}),
+	verbWelcome: atPortal(func(p *portal, h head, c *cursor.Cursor) func() {
+		expects := [2]uint64{c.Uvarint(), c.Uvarint()}
+		return func() { p.welcome(h.epoch, expects) }
+	}),
+	verbOpened: atPortal(func(p *portal, h head, c *cursor.Cursor) func() {
+		sub := c.Uvarint()
+		return func() { p.openedAt(h.epoch, sub) }
+	}),
+	verbRefuse: atPortal(func(p *portal, h head, c *cursor.Cursor) func() {
+		sub := c.Uvarint()
+		return func() { p.refusedAt(h.epoch, sub) }
+	}),
+	verbClosed: atPortal(func(p *portal, h head, c *cursor.Cursor) func() {
+		sub := c.Uvarint()
+		return func() { p.closedAt(h.epoch, sub) }
+	}),
+	verbDrained: atPortal(func(p *portal, h head, c *cursor.Cursor) func() {
+		sub, n := c.Uvarint(), c.U32()
+		return func() { p.drained(h.epoch, sub, n) }
+	}),
+	verbConfirm: atPortal(func(p *portal, h head, c *cursor.Cursor) func() {
+		lane, next, answers := readConfirm(c)
+		return func() { p.confirm(h.epoch, lane, next, answers) }
+	}),
+	verbSend: func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool {
+		b := readSends(c, laneSend)
+		return !c.Bad && e.atLeader(h.shard, func(l *leader) { l.queueSends(h.epoch, from, b, size) })
+	},
+	verbStep: func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool {
+		b := readSends(c, laneSend)
+		b.step = true
+		return !c.Bad && e.atLeader(h.shard, func(l *leader) { l.queueSends(h.epoch, from, b, size) })
+	},
+	verbAsk: atLeader(func(_ string, _ head, c *cursor.Cursor) func(l *leader) {
+		tx, node, participant := readTx(c), string(c.Bytes()), int(c.U16())
+		return func(l *leader) { l.answer(tx, node, participant) }
+	}),
+	verbVerdict: atLeader(func(_ string, _ head, c *cursor.Cursor) func(l *leader) {
+		tx, commit, coordinator := readTx(c), c.Octet() != 0, int(c.U16())
+		return func(l *leader) { l.verdict(tx, commit, coordinator) }
+	}),
+	verbCarried: atLeader(func(_ string, _ head, c *cursor.Cursor) func(l *leader) {
+		tx, participant := readTx(c), int(c.U16())
+		return func(l *leader) { l.carriedOut(tx, participant) }
+	}),
+	verbLetter: func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool {
+		b := readSends(c, laneDead)
+		return !c.Bad && e.atLeader(h.shard, func(l *leader) { l.queueSends(h.epoch, from, b, size) })
+	},
+	verbLargeLetter: func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool {
+		b := readSends(c, laneDead)
+		b.step = true
+		return !c.Bad && e.atLeader(h.shard, func(l *leader) { l.queueSends(h.epoch, from, b, size) })
+	},
+	verbGuest: atLeader(func(from string, _ head, c *cursor.Cursor) func(l *leader) {
+		source, lowest, epoch := int(c.U16()), c.Uvarint(), c.U32()
+		return func(l *leader) { l.guest(from, source, epoch, lowest) }
+	}),
+	verbExpect: atPortal(func(p *portal, h head, c *cursor.Cursor) func() {
+		source, number := int(c.U16()), c.Uvarint()
+		return func() { p.expect(h.epoch, source, number) }
+	}),
+	verbConfirmGuest: atPortal(func(p *portal, h head, c *cursor.Cursor) func() {
+		source := int(c.U16())
+		_, next, answers := readConfirm(c)
+		return func() { p.confirmGuest(h.epoch, source, next, answers) }
+	}),
+	verbSettle: func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool {
+		b := readSettles(c)
+		return !c.Bad && e.atLeader(h.shard, func(l *leader) { l.queueSettles(h.epoch, from, b, size) })
+	},
+	verbDeliver: func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool {
+		var ds []handed
+		mine := c.U64() == e.session
+		for c.More() {
+			ds = append(ds, readHanded(c))
+		}
+		if c.Bad || !mine {
+			return false
+		}
+		p := e.portals[h.shard]
+		p.box.Put(func() {
+			p.deliver(h.epoch, ds)
+			e.opts.Peers.Consumed(from, LaneDeliver, size)
+		})
+		return true
+	},
+	verbPiece: func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool {
+		mine := c.U64() == e.session
+		a := readPiece(c)
+		if c.Bad || !mine {
+			return false
+		}
+		p := e.portals[h.shard]
+		p.box.Put(func() {
+			p.piece(h.epoch, a)
+			e.opts.Peers.Consumed(from, LaneDeliver, size)
+		})
+		return true
+	},
+	verbInterest: (*Engine).receiveInterest,
+	verbHeard:    (*Engine).receiveHeard,
+	verbTopic:    (*Engine).receiveTopic,
+}
+
+// atLeader makes a receiver for a message to this node's leader of a shard.
+func atLeader(read func(from string, h head, c *cursor.Cursor) func(l *leader)) receiver {
+	return func(e *Engine, from string, h head, c *cursor.Cursor, _ int) bool {
+		if f := read(from, h, c); !c.Bad {
+			e.atLeader(h.shard, func(l *leader) {
+				l.depose(from, h.epoch)
+				if l.current(h.epoch) {
+					f(l)
+				}
+			})
+		}
+		return false
+	}
+}
+
+// atPortal makes a receiver for a message to a shard's portal.
+func atPortal(read func(p *portal, h head, c *cursor.Cursor) func()) receiver {
+	return func(e *Engine, _ string, h head, c *cursor.Cursor, _ int) bool {
+		p, mine := e.portals[h.shard], c.U64() == e.session
+		if f := read(p, h, c); mine && !c.Bad {
+			p.box.Put(f)
+		}
+		return false
+	}
+}
+
+// subID names a subscription of a node. One that has not reported has session 0,
+// which no subscription has.
+func (l *leader) subID(node string, sub uint64) shard.SubID {
+	return shard.SubID{Session: l.sessions[node], Sub: sub}
+}
+
+// Answer implements PeerHandler.
+func (e *Engine) Answer(ctx context.Context, _, method string, req []byte) ([]byte, error) {
+	if method != askQueues {
+		return nil, fmt.Errorf("unknown request %q: the asking node is newer", method)
+	}
+	var at queueCursor
+	if err := json.Unmarshal(req, &at); err != nil {
+		return nil, fmt.Errorf("reading the place in the list of queues: %w", err)
+	}
+	return json.Marshal(e.ownQueues(ctx, at))
+}

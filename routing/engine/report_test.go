@@ -1,0 +1,102 @@
+package engine_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/selvedge-mq/selvedge/routing"
+	"github.com/selvedge-mq/selvedge/routing/engine"
+)
+
+// A node with very many deliveries in flight could not tell a new leader: its
+// report was larger than a message may be.
+func TestReport_ALargeOneTravelsInParts(t *testing.T) {
+	const total = 100_000
+	c := newCluster(t, 2, 1, nil)
+	a, b := c.nodes[0], c.nodes[1]
+	a.fabric.Lead(0)
+	r, p := a.client(t), b.client(t)
+	subs := []routing.Subscription{subscribed(t, r, "q", 1), subscribed(t, r, "q", 2)}
+	subs[0].Grant(total - 100)
+	for i := range total {
+		p.send(uint64(i), "q", "x", true)
+	}
+	r.until("most messages", func() bool { return len(r.got) == total-100 })
+	subs[1].Grant(100)
+	r.until("all messages", func() bool { return len(r.got) == total })
+	c.net.takeLargest()
+	b.fabric.Lead(0)
+	b.serves(t, 0)
+	other := subscribed(t, p, "q", 1<<30)
+	other.Grant(1000)
+	other.Drain() // answered when the new leader serves, and there is nothing for it
+	p.until("the drain", func() bool { return len(p.drained) == 1 })
+	qs, err := b.Queues(context.Background())
+	if err != nil || len(qs) != 1 || qs[0].Leader != "b" || qs[0].InFlight != total || len(p.got) > 0 {
+		t.Errorf("got queues %+v, %v and %d deliveries, want all of %d still in flight", qs, err, len(p.got), total)
+	}
+	if size := c.net.takeLargest(); size > 600<<10 {
+		t.Errorf("got a message of %d bytes", size)
+	}
+}
+
+// departures is a fabric that knows who left.
+type departures struct {
+	engine.Fabric
+
+	mu    sync.Mutex
+	gone  uint64 // the session that left
+	asked map[uint64]int
+}
+
+func (d *departures) Left(_ string, session uint64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked[session]++
+	return session == d.gone
+}
+
+func (d *departures) count(session uint64) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.asked[session]
+}
+
+// The lanes of a node that says goodbye and never comes back stayed for ever.
+func TestReport_TheLanesOfANodeThatLeftAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &departures{asked: map[uint64]int{}}
+		c := newCluster(t, 3, 1, func(o *engine.Options) {
+			if name, _ := o.Peers.Self(); name == "a" {
+				d.Fabric, o.Fabric = o.Fabric, d
+			}
+		})
+		c.nodes[0].fabric.Lead(0)
+		for i, n := range c.nodes {
+			p := n.client(t)
+			p.send(uint64(i), "q", "x", true)
+			if err := p.result(uint64(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.net.sever("b")
+		c.net.sever("c")
+		<-time.After(5 * time.Second)
+		if d.count(101) == 0 || d.count(102) == 0 {
+			t.Fatal("got no question about the nodes that are not here")
+		}
+		c.net.rejoin("c") // for the lease
+		d.mu.Lock()
+		d.gone = 101
+		d.mu.Unlock()
+		<-time.After(5 * time.Second)
+		before := d.count(101)
+		<-time.After(5 * time.Second)
+		if again := d.count(101) - before; again != 0 || d.count(100) != 0 {
+			t.Errorf("got %d questions about a session without lanes, %d about the own one", again, d.count(100))
+		}
+	})
+}

@@ -1,0 +1,6 @@
+//go:build !race
+
+package sim_test
+
+// raceEnabled says that the race detector watches.
+const raceEnabled = false
