@@ -1,0 +1,48 @@
+package cluster
+
+import "context"
+
+// MarkBehind writes into a folder that its replicas were catching up when the node
+// ended.
+func MarkBehind(dir string) error {
+	s := loadState(dir)
+	for shard := range s.Shards {
+		s.Shards[shard].Behind = true
+	}
+	return saveState(dir, s)
+}
+
+// Raise tells all nodes, as a failed read does, that a log could not be read.
+func (n *Node) Raise(shard int) { n.store.raise(shard) }
+
+// ScanBy reads all of a shard's log, from the node's files or by way of the embedded
+// server alone.
+func (n *Node) ScanBy(ctx context.Context, shard int, files bool, f func(seq uint64, rec []byte) error) error {
+	l := n.logs[shard]
+	first, last, err := l.Bounds(ctx)
+	if err != nil {
+		return err
+	}
+	if files {
+		return l.scan(ctx, first, last, l.fetchAll, f)
+	}
+	return l.scan(ctx, first, last, l.fetch, f)
+}
+
+// InFiles returns the bounds of a shard's log, and how far its records stand in the
+// node's files.
+func (n *Node) InFiles(ctx context.Context, shard int) (first, next, last uint64, err error) {
+	l := n.logs[shard]
+	if first, last, err = l.Bounds(ctx); err != nil {
+		return 0, 0, 0, err
+	}
+	err = l.scan(ctx, first, last, func(ctx context.Context, from, last uint64, out chan<- []record, _ <-chan struct{}) error {
+		var err error
+		next, err = l.fetchFiles(ctx, from, last, out)
+		return err
+	}, func(uint64, []byte) error { return nil })
+	return first, next, last, err
+}
+
+// Look returns what is found wrong with the files of a shard's log at the first look.
+func (n *Node) Look(ctx context.Context, shard int) error { return n.look(ctx, shard, nil) }

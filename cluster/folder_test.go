@@ -1,0 +1,136 @@
+package cluster
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// standaloneFolder makes a standalone folder with a file in its store.
+func standaloneFolder(t *testing.T, dir string) {
+	t.Helper()
+	if _, _, err := prepareFolder(Options{Node: "old", Dir: dir, Shards: 2}); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, storeName, "data"))
+}
+
+func TestOpen_FolderInUseIsRefused(t *testing.T) {
+	o := testOptions(t)
+	openNode(t, o)
+	n, err := Open(t.Context(), o)
+	if err == nil {
+		n.Kill()
+	}
+	if !errors.Is(err, ErrFolder) || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("got %v, want an ErrFolder: in use", err)
+	}
+}
+
+func write(t *testing.T, name string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// clusterSettings are options of a node of a cluster.
+func clusterSettings(dir string) Options {
+	return Options{Node: "n", Dir: dir, Shards: 4, Listen: "127.0.0.1:1", ClusterName: "c"}
+}
+
+func TestPrepareFolder_Refusals(t *testing.T) {
+	makeCluster := func(t *testing.T, dir string) {
+		t.Helper()
+		if _, _, err := prepareFolder(clusterSettings(dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name    string
+		make    func(t *testing.T, dir string)
+		options func(o *Options)
+		want    string
+	}{
+		{"a cluster's folder without cluster settings", makeCluster, func(o *Options) { o.Listen = "" }, `belongs to the cluster "c": start with`},
+		{"a folder of another cluster", makeCluster, func(o *Options) { o.ClusterName = "d" }, `"c", not to "d"`},
+		{"a folder of another node", makeCluster, func(o *Options) { o.Node = "m" }, `"n", not to "m"`},
+		{"a folder with logs on a node without storage", makeCluster, func(o *Options) { o.FrontOnly = true }, "store nothing"},
+		{"logs without a marker", func(t *testing.T, dir string) {
+			t.Helper()
+			write(t, filepath.Join(dir, storeName, "x"))
+		}, func(*Options) {}, "no selvedge.json"},
+		{"a damaged marker", func(t *testing.T, dir string) {
+			t.Helper()
+			write(t, filepath.Join(dir, markerName))
+		}, func(*Options) {}, "damaged"},
+		{"a folder set aside for import without cluster settings", func(t *testing.T, dir string) {
+			t.Helper()
+			standaloneFolder(t, dir)
+			makeCluster(t, dir)
+		}, func(o *Options) { o.Listen = "" }, "waits to be imported"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			c.make(t, dir)
+			o := clusterSettings(dir)
+			c.options(&o)
+			_, _, err := prepareFolder(o)
+			if !errors.Is(err, ErrFolder) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want an ErrFolder with %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestPrepareFolder_StandaloneIsSetAside(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		// interrupt brings the folder into the state after a kill.
+		interrupt func(t *testing.T, dir string)
+	}{
+		{"in one go", func(*testing.T, string) {}},
+		{"killed before the first rename", func(t *testing.T, dir string) {
+			t.Helper()
+			if err := os.Mkdir(filepath.Join(dir, importName), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"killed between the renames", func(t *testing.T, dir string) {
+			t.Helper()
+			if err := os.Mkdir(filepath.Join(dir, importName), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Rename(filepath.Join(dir, markerName), filepath.Join(dir, importName, markerName)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			standaloneFolder(t, dir)
+			c.interrupt(t, dir)
+			for range 2 { // and again at the next start
+				m, aside, err := prepareFolder(clusterSettings(dir))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if m.Format != FormatCluster || m.Shards != 4 || aside != filepath.Join(dir, importName) {
+					t.Errorf("got %+v and %q, want a cluster's folder and the import folder", m, aside)
+				}
+				old, err := Detect(aside)
+				if err != nil || old.Format != FormatStandalone || old.Node != "old" || old.Shards != 2 {
+					t.Errorf("got %+v, error %v, want the standalone folder", old, err)
+				}
+				if !exists(filepath.Join(aside, storeName, "data")) {
+					t.Error("the standalone folder's logs are not there")
+				}
+			}
+		})
+	}
+}

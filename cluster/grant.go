@@ -1,0 +1,166 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+)
+
+// A replica that is damaged is emptied, and filled by the others. What only it
+// and one other held would be lost if that one were not whole, or were emptied as
+// well. So the node asks all others that hold a replica of the shard, while its own
+// embedded server stores nothing, and goes on when each of them says: mine is
+// whole, it is up to date, and we follow the same leader. With three replicas or
+// more such a leader was elected without this node, so all that was ever
+// confirmed is with each of the others; of two replicas each holds all that was
+// confirmed, once it was filled. None may hold less than this one is known to have
+// held. A node that is being repaired says no, so there is one at a time without a
+// lock, and nobody needs to remember what was granted. Two that wait for each other
+// wait for the operator.
+
+// grantSubject is where a node asks.
+const grantSubject = "selvedge.grant"
+
+// errOnlyReplica says that there is nobody to repair a replica from.
+var errOnlyReplica = errors.New("there is no other replica")
+
+// errMutual says that a repair waits for a node whose own repair waits for this one.
+var errMutual = errors.New("waits for this node's repair itself, so neither can go on: start one of the two " +
+	"once with accept-loss, and the other one too if those that are up are no majority; they fill them")
+
+// grantRequest asks whether a node may empty its replicas of shards.
+type grantRequest struct {
+	Node   string `json:"node"`
+	Shards []int  `json:"shards"`
+}
+
+// grantAnswer is what a node says.
+type grantAnswer struct {
+	Node   string               `json:"node"`
+	Shards map[int]grantOpinion `json:"shards"`
+}
+
+// grantOpinion is what a node says of a shard.
+type grantOpinion struct {
+	Holds    bool     `json:"holds"`              // it has a replica
+	Whole    bool     `json:"whole"`              // which is whole and up to date
+	Last     uint64   `json:"last,omitempty"`     // up to where it goes
+	Leader   string   `json:"leader,omitempty"`   // whom it follows
+	Replicas []string `json:"replicas,omitempty"` // who holds one
+}
+
+// listenGrants answers the nodes that ask, until the connection ends.
+func (n *Node) listenGrants() error {
+	_, err := n.store.nc.Subscribe(grantSubject, func(m *nats.Msg) {
+		var req grantRequest
+		if json.Unmarshal(m.Data, &req) != nil || m.Reply == "" || req.Node == n.opts.Node {
+			return
+		}
+		answer := grantAnswer{Node: n.opts.Node, Shards: make(map[int]grantOpinion)}
+		for _, shard := range req.Shards {
+			if shard >= 0 && shard < len(n.logs) {
+				answer.Shards[shard] = n.opinion(shard)
+			}
+		}
+		if b, err := json.Marshal(answer); err == nil {
+			_ = m.Respond(b) // a lost answer is asked for again
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("cluster: subscribe to the questions of damaged nodes: %w", err)
+	}
+	return nil
+}
+
+// opinion is what this node says of a shard to one that wants to empty its
+// replica.
+func (n *Node) opinion(shard int) grantOpinion {
+	stream := n.logs[shard].stream
+	s := n.ShardStats(shard)
+	o := grantOpinion{Leader: s.Leader, Last: s.Last}
+	for _, r := range s.Replicas {
+		o.Replicas = append(o.Replicas, r.Name)
+	}
+	_, o.Holds = n.store.local(stream)
+	o.Whole = o.Holds && n.replicas.whole(shard) && n.replicas.full(shard)
+	if len(o.Replicas) > 2 {
+		o.Whole = o.Whole && s.Leader != "" && n.server.srv.JetStreamIsStreamCurrent(account, stream)
+	}
+	return o
+}
+
+// judgeGrant says whether a node may empty its replica of a shard: nil, or what
+// it waits for. known is what the node knew of it; mutual says of another node that
+// its own repair waits for this one.
+func judgeGrant(self string, shard int, known replicaState, answers []grantAnswer, mutual func(node string) bool) error {
+	replicas, opinions := knownReplicas(self, shard, known.Replicas, answers)
+	if len(replicas) == 0 {
+		if len(known.Replicas) > 0 {
+			return errOnlyReplica
+		}
+		return errors.New("no other node that holds a replica answers")
+	}
+	leader := ""
+	for _, name := range replicas {
+		o, answered := opinions[name]
+		switch {
+		case !answered && mutual(name):
+			return fmt.Errorf("node %s %w", name, errMutual)
+		case !answered:
+			return fmt.Errorf("node %s does not answer", name)
+		case !o.Holds || !o.Whole:
+			return fmt.Errorf("the replica of node %s is not whole and up to date", name)
+		case o.Last < known.Last:
+			return fmt.Errorf("the replica of node %s ends at %d, and this one had %d", name, o.Last, known.Last)
+		case len(replicas) == 1:
+			return nil // of two replicas
+		case o.Leader == self || leader != "" && o.Leader != leader:
+			return fmt.Errorf("node %s follows another leader", name)
+		}
+		leader = o.Leader
+	}
+	return nil
+}
+
+// knownReplicas returns the other nodes that hold a replica, by what this node knew
+// and what they say, and their opinions.
+func knownReplicas(self string, shard int, known []string, answers []grantAnswer) ([]string, map[string]grantOpinion) {
+	names := slices.Clone(known)
+	opinions := make(map[string]grantOpinion)
+	for _, a := range answers {
+		o, ok := a.Shards[shard]
+		if !ok {
+			continue
+		}
+		opinions[a.Node] = o
+		if o.Holds {
+			names = append(names, a.Node)
+		}
+		names = append(names, strangers(self, o.Replicas)...)
+	}
+	names = slices.DeleteFunc(names, func(name string) bool { return name == self })
+	slices.Sort(names)
+	return slices.Compact(names), opinions
+}
+
+// strangers leaves out the name that a node has made up for this one, because it
+// has not met it since it started.
+func strangers(self string, replicas []string) []string {
+	if slices.Contains(replicas, self) {
+		return replicas
+	}
+	var list []string
+	left := false
+	for _, name := range replicas {
+		if strings.HasPrefix(name, strangerPrefix) && !left {
+			left = true
+			continue
+		}
+		list = append(list, name)
+	}
+	return list
+}

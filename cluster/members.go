@@ -1,0 +1,178 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Times of the members' list.
+const (
+	statusEvery  = time.Second
+	memberLost   = 3500 * time.Millisecond // silent for longer: lost
+	memberForget = time.Hour               // lost or left for longer: not shown any more
+)
+
+// statusSubject carries what every node says of itself.
+const statusSubject = "selvedge.status"
+
+// MemberState says how a node was last seen.
+type MemberState string
+
+// The states of a member.
+const (
+	MemberUp   MemberState = "up"
+	MemberLost MemberState = "lost" // silent without a goodbye
+	MemberLeft MemberState = "left" // stopped in order
+	// MemberRepairing: it does not serve, since replicas of it are damaged.
+	MemberRepairing MemberState = "repairing"
+)
+
+// Member is what this node knows of a node of the cluster, itself included.
+type Member struct {
+	Name     string      `json:"name"`
+	Session  uint64      `json:"session"`
+	State    MemberState `json:"state"`
+	Storage  bool        `json:"storage"`
+	Version  string      `json:"version"`
+	LastSeen time.Time   `json:"last_seen"`
+	// Status is what that node's SetStatus was last given.
+	Status []byte `json:"status,omitempty"`
+	// Health are its replicas that are not whole.
+	Health []ReplicaHealth `json:"health,omitempty"`
+}
+
+// members keeps the list: each node announces itself once a second, and at once
+// when it hears of a new one.
+type members struct {
+	nc   *nats.Conn
+	sub  *nats.Subscription
+	wake chan struct{}
+	// health tells the replicas of this node that are not whole.
+	health func() []ReplicaHealth
+
+	mu   sync.Mutex
+	self Member
+	all  map[string]Member
+}
+
+// newMembers begins to listen to the other nodes.
+func newMembers(nc *nats.Conn, self Member, health func() []ReplicaHealth) (*members, error) {
+	m := &members{nc: nc, wake: make(chan struct{}, 1), health: health, self: self, all: make(map[string]Member)}
+	sub, err := nc.Subscribe(statusSubject, m.hear)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: subscribe to the members' status: %w", err)
+	}
+	m.sub = sub
+	return m, nil
+}
+
+// SetStatus sets what the other nodes see as this node's Status, from the next
+// announcement on. It must be small.
+func (n *Node) SetStatus(status []byte) {
+	n.members.mu.Lock()
+	defer n.members.mu.Unlock()
+	n.members.self.Status = slices.Clone(status)
+}
+
+// Members returns the nodes of the cluster that this node has heard of, by name,
+// itself included.
+func (n *Node) Members() []Member { return n.members.list(time.Now()) }
+
+// list returns the members with the states that they have at now.
+func (m *members) list(now time.Time) []Member {
+	health := m.health()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	self := m.self
+	self.LastSeen, self.Health = now, health
+	list := make([]Member, 0, 1+len(m.all))
+	list = append(list, self)
+	for name, o := range m.all {
+		silent := now.Sub(o.LastSeen)
+		switch {
+		case silent > memberForget && o.State == MemberLeft:
+			delete(m.all, name)
+			continue
+		case silent > memberForget:
+			o.State = MemberLost
+			delete(m.all, name)
+			continue
+		case silent > memberLost && o.State != MemberLeft:
+			o.State = MemberLost
+		}
+		list = append(list, o)
+	}
+	slices.SortFunc(list, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// hear takes another node's announcement.
+func (m *members) hear(msg *nats.Msg) {
+	var o Member
+	if err := json.Unmarshal(msg.Data, &o); err != nil || o.Name == "" {
+		return // of another version: it is not shown
+	}
+	o.LastSeen = time.Now()
+	m.mu.Lock()
+	if o.Name == m.self.Name {
+		m.mu.Unlock()
+		return
+	}
+	old, known := m.all[o.Name]
+	stale := known && old.Session == o.Session && old.State == MemberLeft
+	if !stale {
+		m.all[o.Name] = o
+	}
+	m.mu.Unlock()
+	if !known || old.Session != o.Session {
+		select {
+		case m.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// announce tells the others about this node until ctx ends.
+func (m *members) announce(ctx context.Context) {
+	t := time.NewTicker(statusEvery)
+	defer t.Stop()
+	for {
+		m.publish()
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		case <-m.wake:
+		}
+	}
+}
+
+// publish sends one announcement; a lost one is made good by the next.
+func (m *members) publish() {
+	m.mu.Lock()
+	self := m.self
+	m.mu.Unlock()
+	self.Health = m.health()
+	b, err := json.Marshal(self)
+	if err == nil {
+		_ = m.nc.Publish(statusSubject, b)
+	}
+}
+
+// leave says goodbye.
+func (m *members) leave() {
+	m.mu.Lock()
+	m.self.State = MemberLeft
+	m.mu.Unlock()
+	m.publish()
+	_ = m.nc.FlushTimeout(tryTimeout) // a goodbye that is not heard is a silence
+}
+
+func (m *members) close() { _ = m.sub.Unsubscribe() }

@@ -1,0 +1,272 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
+)
+
+// Times of a repair.
+const (
+	grantEvery    = 250 * time.Millisecond // between two questions
+	grantPatience = 500 * time.Millisecond // for the answers to one
+	repairTell    = 10 * time.Second       // between two log lines that it waits
+	acceptAfter   = 30 * time.Second       // for a repair without loss, where loss is accepted
+)
+
+// check verifies the files of this node's replicas and repairs what is damaged,
+// before the embedded server reads them. When it returns nil the server may start.
+func (n *Node) check(ctx context.Context) error {
+	if n.opts.FrontOnly {
+		return nil
+	}
+	n.state = loadState(n.opts.Dir)
+	found, err := verify(ctx, n.opts, n.marker.Shards, n.state)
+	if err != nil {
+		return err
+	}
+	if !found.whole() {
+		if err := n.repair(ctx, found); err != nil {
+			return err
+		}
+	}
+	if err := found.cutTorn(); err != nil {
+		return err
+	}
+	for shard := range n.marker.Shards {
+		n.replicas.setFull(shard, n.state.shard(shard).Full)
+		if n.state.shard(shard).Filling {
+			n.replicas.set(ReplicaHealth{Shard: shard, State: ReplicaRepairing, Reason: "filled by the other replicas"})
+		}
+	}
+	n.state.started(n.opts.SyncInterval == 0)
+	return saveState(n.opts.Dir, n.state)
+}
+
+// repair empties the damaged replicas when the others allow it.
+func (n *Node) repair(ctx context.Context, found *verification) error {
+	reasons, all := found.shards, n.wholeNode(found)
+	if all != nil {
+		reasons = make(map[int]error)
+		for shard := range n.marker.Shards {
+			reasons[shard] = all
+		}
+	}
+	shards := slices.Sorted(maps.Keys(reasons))
+	for _, shard := range shards {
+		n.opts.Log.Error().Int("shard", shard).Err(reasons[shard]).Msg("replica is damaged")
+		n.replicas.set(ReplicaHealth{Shard: shard, State: ReplicaDamaged, Reason: reasons[shard].Error()})
+	}
+	if err := n.allowed(ctx, shards); err != nil {
+		if !n.opts.AcceptLoss || ctx.Err() != nil {
+			return fmt.Errorf("%w: %w: %w", ErrDamaged, reasons[shards[0]], err)
+		}
+		n.opts.Log.Error().Ints("shards", shards).Err(err).Msg("loss is accepted: the shards begin empty")
+	}
+	return n.empty(all != nil, shards)
+}
+
+// wholeNode returns why all replicas of the node are to be emptied, nil if those
+// that are damaged are enough. A replica of a cluster whose raft group is not known
+// cannot be emptied alone: the group would stay, and tell of records that are gone.
+func (n *Node) wholeNode(found *verification) error {
+	if found.node != nil || !n.opts.clustered() {
+		return found.node
+	}
+	for _, shard := range slices.Sorted(maps.Keys(found.shards)) {
+		if known := n.state.shard(shard); known.Group == "" && len(known.Replicas) != 1 {
+			return fmt.Errorf("the raft group of shard %d is not known: %w", shard, found.shards[shard])
+		}
+	}
+	return nil
+}
+
+// empty moves the files of the damaged replicas away.
+func (n *Node) empty(all bool, shards []int) error {
+	var kept string
+	var err error
+	if all {
+		kept, err = setAsideNode(n.opts.Dir)
+	}
+	for _, shard := range shards {
+		if !all {
+			kept, err = setAsideShard(n.opts.Dir, shard, n.state.shard(shard).Group)
+		}
+		if err != nil {
+			return err
+		}
+		n.state.emptied(shard)
+		n.opts.Log.Warn().Int("shard", shard).Str("kept", kept).Msg("damaged replica set aside")
+	}
+	return nil
+}
+
+// allowed waits until the other replicas of the shards are whole, so that this
+// node's may be emptied. A node on its own has no other.
+func (n *Node) allowed(ctx context.Context, shards []int) error {
+	if !n.opts.clustered() {
+		return errors.New("a node on its own cannot repair a damaged log: restore the data folder from a backup, " +
+			"or start once with accept-loss, which sets the damaged shards aside and begins them empty")
+	}
+	for _, shard := range shards {
+		if known := n.state.shard(shard).Replicas; slices.Equal(known, []string{n.opts.Node}) {
+			return fmt.Errorf("shard %d: %w to repair it from: restore the data folder from a backup, "+
+				"or start once with accept-loss, which sets the damaged shard aside and begins it empty", shard, errOnlyReplica)
+		}
+	}
+	if n.opts.AcceptLoss {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, acceptAfter)
+		defer cancel()
+	}
+	p, err := n.openProbe(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	return p.wait(ctx, shards)
+}
+
+// probe is a stay in the cluster without storage: the node meets the others, and
+// can ask them, while its own files are not touched.
+type probe struct {
+	node    *Node
+	server  *embedded
+	nc      *nats.Conn
+	members *members
+}
+
+// probeSuffix tells the probe's name from the node's: to the other servers it is
+// somebody else, who stores nothing.
+const probeSuffix = "_repair"
+
+func (n *Node) openProbe(ctx context.Context) (*probe, error) {
+	o := n.opts
+	o.Node += probeSuffix
+	o.FrontOnly = true
+	server, err := startServer(ctx, o, net.DefaultResolver.LookupHost)
+	if err != nil {
+		return nil, err
+	}
+	nc, err := server.connect("repair")
+	if err != nil {
+		server.stop()
+		return nil, err
+	}
+	m, err := newMembers(nc, Member{
+		Name: n.opts.Node, Session: n.session, State: MemberRepairing, Storage: true, Version: n.opts.Version,
+	}, n.replicas.list)
+	if err != nil {
+		nc.Close()
+		server.stop()
+		return nil, err
+	}
+	return &probe{node: n, server: server, nc: nc, members: m}, nil
+}
+
+func (p *probe) close() {
+	p.members.close()
+	p.nc.Close()
+	p.server.stop()
+}
+
+// wait asks until all shards may be emptied.
+func (p *probe) wait(ctx context.Context, shards []int) error {
+	t := time.NewTicker(grantEvery)
+	defer t.Stop()
+	var told time.Time
+	for {
+		if err := p.server.log.err(); err != nil {
+			return err
+		}
+		p.members.publish()
+		shard, why := p.ask(ctx, shards)
+		if why == nil {
+			return nil
+		}
+		if errors.Is(why, errOnlyReplica) {
+			return fmt.Errorf("shard %d: %w", shard, why)
+		}
+		p.node.replicas.set(ReplicaHealth{Shard: shard, State: ReplicaDamaged, Reason: "its repair waits: " + why.Error()})
+		if time.Since(told) > repairTell {
+			told = time.Now()
+			level := zerolog.WarnLevel
+			if errors.Is(why, errMutual) {
+				level = zerolog.ErrorLevel
+			}
+			p.node.opts.Log.WithLevel(level).Int("shard", shard).AnErr("reason", why).Msg("repair waits for the other replicas")
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the repair of shard %d: %w: %w", shard, why, ctx.Err())
+		case <-t.C:
+		}
+	}
+}
+
+// mutual says whether a node is being repaired as well, and waits for this one,
+// since both hold a shard whose replica there is damaged.
+func (p *probe) mutual(node string) bool {
+	for _, m := range p.members.list(time.Now()) {
+		if m.Name != node || m.State != MemberRepairing {
+			continue
+		}
+		return slices.ContainsFunc(m.Health, func(h ReplicaHealth) bool {
+			holders := p.node.state.shard(h.Shard).Replicas
+			return h.State == ReplicaDamaged && (len(holders) == 0 || slices.Contains(holders, p.node.opts.Node))
+		})
+	}
+	return false
+}
+
+// ask asks once. It returns nil as soon as all shards may be emptied, else the
+// first one that may not, and why.
+func (p *probe) ask(ctx context.Context, shards []int) (shard int, why error) {
+	body, err := encode(grantRequest{Node: p.node.opts.Node, Shards: shards})
+	if err != nil {
+		return shards[0], err
+	}
+	sub, err := p.nc.SubscribeSync(nats.NewInbox())
+	if err != nil {
+		return shards[0], err
+	}
+	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
+	if err := p.nc.PublishRequest(grantSubject, sub.Subject, body); err != nil {
+		return shards[0], err
+	}
+	ctx, cancel := context.WithTimeout(ctx, grantPatience)
+	defer cancel()
+	var answers []grantAnswer
+	for {
+		shard, why := p.judge(shards, answers)
+		if why == nil {
+			return shard, nil
+		}
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return shard, why // the time is over: what came is all
+		}
+		var a grantAnswer
+		if json.Unmarshal(m.Data, &a) == nil {
+			answers = append(answers, a)
+		}
+	}
+}
+
+// judge returns the first of the shards that may not be emptied, and why.
+func (p *probe) judge(shards []int, answers []grantAnswer) (shard int, why error) {
+	for _, shard := range shards {
+		if why := judgeGrant(p.node.opts.Node, shard, p.node.state.shard(shard), answers, p.mutual); why != nil {
+			return shard, why
+		}
+	}
+	return 0, nil
+}

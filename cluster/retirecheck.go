@@ -1,0 +1,255 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Errors of a retirement that is not begun. Each comes with the reason.
+var (
+	// ErrUnknownNode says that no node of that name stores, or ever did.
+	ErrUnknownNode = errors.New("cluster: the node is not known")
+	// ErrRetirement says that the node cannot be retired as things are.
+	ErrRetirement = errors.New("cluster: the node cannot be retired")
+	// ErrNoQuorum says that a majority of the cluster is out of reach.
+	ErrNoQuorum = errors.New("cluster: no quorum")
+)
+
+// mayRetire says whether a node may be retired now: nil, or why not. Its replicas
+// must be nobody's need: every shard is whole without them.
+func (n *Node) mayRetire(ctx context.Context, node string) error {
+	switch {
+	case !nodeName.MatchString(node):
+		return errNoName(node)
+	case !n.opts.clustered():
+		return fmt.Errorf("%w: this node runs alone, there is no other one", ErrRetirement)
+	case node == n.opts.Node:
+		return fmt.Errorf("%w: it is the one that was asked, so it is alive: ask another one once it is stopped for good", ErrRetirement)
+	case !n.Quorum():
+		return fmt.Errorf("%w: a majority of the cluster is out of reach: start nodes until there is one", ErrNoQuorum)
+	}
+	if err := errors.Join(n.mayMiss(node), n.othersMiss(ctx, node)); err != nil {
+		return err
+	}
+	waiting, cancel := context.WithTimeout(ctx, retirePatience)
+	defer cancel()
+	e, err := n.registry.current(waiting, node)
+	if err != nil {
+		return fmt.Errorf("%w: the registry does not answer: %w", ErrNoQuorum, err)
+	}
+	if votes, _ := n.votes(node); !e.exists() && !votes {
+		return fmt.Errorf("%w: no node %q stores, or ever did: selvedge status shows the names", ErrUnknownNode, node)
+	}
+	if err := majorityWithout(n.peerSet(), node); err != nil {
+		return err
+	}
+	return n.shardsWithout(ctx, node)
+}
+
+// errNoName says that no node can have that name. It is never looked for: in the
+// registry's subjects it would stand for others.
+func errNoName(node string) error {
+	return fmt.Errorf("%w: %q is not a name of letters, digits, - and _", ErrUnknownNode, node)
+}
+
+// mayMiss returns nil if the node is not there: it was not heard lately, or has said
+// goodbye.
+func (n *Node) mayMiss(node string) error {
+	for _, m := range n.Members() {
+		switch {
+		case m.Name != node:
+		case !m.Storage:
+			return fmt.Errorf("%w: %q stores nothing, so there is nothing to retire: stop it", ErrUnknownNode, node)
+		case m.State == MemberUp || m.State == MemberRepairing:
+			return fmt.Errorf("%w: it is alive, heard %v ago: stop it first, and leave it stopped",
+				ErrRetirement, time.Since(m.LastSeen).Round(100*time.Millisecond))
+		}
+	}
+	for _, p := range n.peerSet() {
+		if p.id == raftID(node) && p.online && n.connectedTo(node) {
+			return fmt.Errorf("%w: it is alive: the cluster is connected to it", ErrRetirement)
+		}
+	}
+	return nil
+}
+
+// othersMiss returns nil if no other node that answers has heard the node lately: this
+// one alone may be cut off from it.
+func (n *Node) othersMiss(ctx context.Context, node string) error {
+	body, err := encode(standingRequest{Node: node})
+	if err != nil {
+		return err
+	}
+	sub, err := n.store.nc.SubscribeSync(nats.NewInbox())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
+	if err := n.store.nc.PublishRequest(standingSubject, sub.Subject, body); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, grantPatience)
+	defer cancel()
+	for range n.storingUp(node) {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return nil //nolint:nilerr // the time is over: what came is all
+		}
+		var s standing
+		if json.Unmarshal(m.Data, &s) == nil && s.Heard {
+			return fmt.Errorf("%w: it is alive: another node hears it", ErrRetirement)
+		}
+	}
+	return nil
+}
+
+// connectedTo says whether this node has a connection with another one.
+func (n *Node) connectedTo(node string) bool {
+	routes, err := n.server.srv.Routez(nil)
+	if err != nil {
+		return false
+	}
+	for _, r := range routes.Routes {
+		if r.RemoteName == node {
+			return true
+		}
+	}
+	return false
+}
+
+// majorityWithout says whether the voters that are there are a majority of those
+// that are left without a node. No voters are known on a front-only node; there the
+// leader of the cluster sees to it.
+func majorityWithout(set []peer, node string) error {
+	left, online := 0, 0
+	for _, p := range set {
+		if p.id == raftID(node) {
+			continue
+		}
+		left++
+		if p.online {
+			online++
+		}
+	}
+	if left > 0 && online < left/2+1 {
+		return fmt.Errorf("%w: %d of the %d nodes that would be left are there, which is no majority: start more of them first",
+			ErrRetirement, online, left)
+	}
+	return nil
+}
+
+// shardsWithout waits a while until every shard is whole without the node: an
+// election may be under way.
+func (n *Node) shardsWithout(ctx context.Context, node string) error {
+	shards := make([]int, len(n.logs))
+	for shard := range shards {
+		shards[shard] = shard
+	}
+	ctx, cancel := context.WithTimeout(ctx, retirePatience)
+	defer cancel()
+	for {
+		shard, why := n.askWithout(ctx, node, shards)
+		if why == nil {
+			return nil
+		}
+		if pause(ctx, retireEvery) != nil {
+			return fmt.Errorf("%w: shard %d needs it: %w", ErrRetirement, shard, why)
+		}
+	}
+}
+
+// askWithout asks all nodes once, as a node does that wants to empty its replicas: it
+// is the same question, whether all that was confirmed is elsewhere. It returns the
+// first shard that is not, and why.
+func (n *Node) askWithout(ctx context.Context, node string, shards []int) (shard int, why error) {
+	body, err := encode(grantRequest{Node: node, Shards: shards})
+	if err != nil {
+		return 0, err
+	}
+	sub, err := n.store.nc.SubscribeSync(nats.NewInbox())
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
+	if err := n.store.nc.PublishRequest(grantSubject, sub.Subject, body); err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, grantPatience)
+	defer cancel()
+	var answers []grantAnswer
+	for {
+		if shard, why = judgeWithout(node, shards, answers); why == nil {
+			return 0, nil
+		}
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return shard, why // the time is over: what came is all
+		}
+		var a grantAnswer
+		if json.Unmarshal(m.Data, &a) == nil {
+			answers = append(answers, a)
+		}
+	}
+}
+
+// judgeWithout returns the first shard that cannot do without a node, and why.
+func judgeWithout(node string, shards []int, answers []grantAnswer) (shard int, why error) {
+	for _, shard := range shards {
+		if why := judgeShard(node, shard, answers); why != nil {
+			return shard, why
+		}
+	}
+	return 0, nil
+}
+
+// judgeShard says whether a shard can do without a node. If it has a replica there, a
+// majority of the others must be whole, up to date, and follow one leader, another
+// one: then each of them has all that was ever confirmed, and they can elect. Of two
+// replicas the other one has it, once it was filled.
+func judgeShard(node string, shard int, answers []grantAnswer) error {
+	held, others := false, make(map[string]bool)
+	for _, a := range answers {
+		o := a.Shards[shard]
+		if !o.Holds {
+			continue
+		}
+		others[a.Node] = true
+		for _, name := range o.Replicas {
+			if isNode(name, node) {
+				held = true
+			} else {
+				others[name] = true
+			}
+		}
+	}
+	switch {
+	case len(others) == 0:
+		return errors.New("no other node that holds a replica answers")
+	case !held:
+		return nil
+	}
+	whole, leader := 0, ""
+	for _, a := range answers {
+		o := a.Shards[shard]
+		if !o.Holds || !o.Whole || len(others) > 1 && (o.Leader == "" || isNode(o.Leader, node)) {
+			continue
+		}
+		if whole > 0 && o.Leader != leader && len(others) > 1 {
+			return fmt.Errorf("node %s follows another leader", a.Node)
+		}
+		whole, leader = whole+1, o.Leader
+	}
+	if whole < len(others)/2+1 {
+		return fmt.Errorf("%d of its %d other replicas are there, whole and up to date, which is no majority", whole, len(others))
+	}
+	return nil
+}
+
+// isNode says whether a server's name for a replica means the node: its name, or what
+// is made up while the server has not met it.
+func isNode(name, node string) bool { return name == node || name == strangerPrefix+raftID(node) }

@@ -1,0 +1,164 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/rs/zerolog"
+)
+
+// ErrServer is the kind of failures that end the embedded server.
+var ErrServer = errors.New("cluster: the embedded server failed")
+
+// ErrStorage is the kind of failures after which the embedded server writes no
+// more, though it goes on: a disk that is full, or one that fails.
+var ErrStorage = errors.New("cluster: the logs cannot be written")
+
+// serverLog passes the embedded server's log on. Its notices are the details of
+// its own life, so they are debug here; what an operator must know is told by
+// the node itself.
+type serverLog struct {
+	log zerolog.Logger
+
+	// doubts are lines that tell of damage which the server met in a file.
+	doubts chan string
+
+	mu     sync.Mutex
+	fatal  error
+	failed chan struct{} // closed with the first failure
+}
+
+func newServerLog(log zerolog.Logger) *serverLog {
+	return &serverLog{log: log.With().Str("part", "fabric").Logger(), failed: make(chan struct{}), doubts: make(chan string, mostDoubts)}
+}
+
+// Noticef passes a notice on.
+func (l *serverLog) Noticef(format string, v ...any) { l.write(zerolog.DebugLevel, format, v) }
+
+// Warnf passes a warning on, and keeps one that tells of damage.
+func (l *serverLog) Warnf(format string, v ...any) {
+	l.write(zerolog.WarnLevel, format, v)
+	text := fmt.Sprintf(format, v...)
+	if slices.ContainsFunc(damageWarnings, func(part string) bool { return strings.Contains(text, part) }) {
+		select {
+		case l.doubts <- text:
+		default: // there are more than anybody looks after
+		}
+	}
+}
+
+// mostDoubts is how many doubts wait for somebody to look after them.
+const mostDoubts = 16
+
+// damageWarnings are the texts of warnings that a block of records is damaged. The
+// server goes on without those records.
+var damageWarnings = []string{
+	"malformed or corrupt message",
+	"indexCacheBuf corrupt",
+	"loadBlock error",
+}
+
+// writeErrors are the texts of errors after which the server writes a log, or all
+// of them, no more. It keeps them to itself otherwise: it does not end, and leaves
+// the appends unanswered.
+var writeErrors = []string{
+	"Critical write error", // of a store, or of a raft group
+	"critical write error", // of a stream
+	"will be DISABLED",     // out of space
+	"disabling JetStream",  // not permitted
+}
+
+// Errorf passes an error on, and keeps one that ends the writing.
+func (l *serverLog) Errorf(format string, v ...any) {
+	l.write(zerolog.ErrorLevel, format, v)
+	text := fmt.Sprintf(format, v...)
+	if slices.ContainsFunc(writeErrors, func(part string) bool { return strings.Contains(text, part) }) {
+		l.fail(fmt.Errorf("%w: %s", ErrStorage, text))
+	}
+}
+
+// Debugf passes a detail on.
+func (l *serverLog) Debugf(format string, v ...any) { l.write(zerolog.TraceLevel, format, v) }
+
+// Tracef drops protocol traces: they hold the secrets of connections.
+func (l *serverLog) Tracef(string, ...any) {}
+
+// Fatalf keeps the message: the server does not run any more.
+func (l *serverLog) Fatalf(format string, v ...any) {
+	l.write(zerolog.ErrorLevel, format, v)
+	l.fail(fmt.Errorf("%w: %s", ErrServer, fmt.Sprintf(format, v...)))
+}
+
+// fail keeps the first failure.
+func (l *serverLog) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fatal == nil {
+		l.fatal = err
+		close(l.failed)
+	}
+}
+
+// err returns the first failure.
+func (l *serverLog) err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fatal
+}
+
+// rule says what becomes of a message that contains a text.
+type rule struct {
+	text  string
+	level zerolog.Level
+	msg   string // instead of the server's own, if not empty
+}
+
+// rules are tried in order. Routes that cannot be connected yet are normal while
+// nodes start and stop; refusals must be seen on both sides.
+var rules = []rule{
+	{"Authorization Violation", zerolog.WarnLevel, "refused by another node: its cluster name or secret differs from ours"},
+	{"cluster name", zerolog.WarnLevel, "refused a node: its cluster name differs from ours"},
+	{"Error trying to connect to route", zerolog.DebugLevel, ""},
+	{"authentication error", zerolog.DebugLevel, ""}, // told by routeAuth with the reason
+	{"i/o timeout", zerolog.DebugLevel, ""},
+	{"connection reset by peer", zerolog.DebugLevel, ""},
+	{"connection refused", zerolog.DebugLevel, ""},
+	{"broken pipe", zerolog.DebugLevel, ""},
+	{"Waiting for routing to be established", zerolog.DebugLevel, ""},
+	{"has not established contact with a meta leader", zerolog.DebugLevel, ""},
+	{"Metalayer", zerolog.DebugLevel, ""},
+	{"could not replace peer", zerolog.DebugLevel, ""}, // of a node that is retired: place counts the replicas anew
+	{"is not current", zerolog.DebugLevel, ""},
+	{"resetting first sequence", zerolog.DebugLevel, ""},
+	{"Plaintext passwords", zerolog.DebugLevel, ""},
+	{"Self monitoring", zerolog.DebugLevel, ""},
+	{"has NO quorum", zerolog.WarnLevel, "no quorum: part of the cluster cannot be reached"},
+	{"JetStream cluster no metadata leader", zerolog.WarnLevel, "the cluster has no leader"},
+	{"Critical write error", zerolog.ErrorLevel, ""},
+	{"RAFT", zerolog.DebugLevel, ""},
+	{"Slow Consumer", zerolog.WarnLevel, ""},
+}
+
+// write logs a message at the level that its text deserves.
+func (l *serverLog) write(level zerolog.Level, format string, v []any) {
+	if level < zerolog.WarnLevel && l.log.GetLevel() > level {
+		return // not formatted
+	}
+	text := fmt.Sprintf(format, v...)
+	msg := ""
+	if level >= zerolog.WarnLevel {
+		for _, r := range rules {
+			if strings.Contains(text, r.text) {
+				level, msg = min(level, r.level), r.msg
+				break
+			}
+		}
+	}
+	if msg == "" {
+		msg = "server"
+	}
+	l.log.WithLevel(level).Str("text", text).Msg(msg)
+}

@@ -1,0 +1,117 @@
+package cluster
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+)
+
+func TestServerLog(t *testing.T) {
+	type line struct{ Level, Message, Text string }
+	for _, c := range []struct {
+		name string
+		call func(l *serverLog)
+		want *line // nil: not logged at info
+	}{
+		{"notices are details", func(l *serverLog) { l.Noticef("Server is %s", "ready") }, nil},
+		{"debug is a detail", func(l *serverLog) { l.Debugf("x") }, nil},
+		{"protocol traces are dropped", func(l *serverLog) { l.Tracef("<<- CONNECT {pass}") }, nil},
+		{"warnings are warnings", func(l *serverLog) { l.Warnf("disk is %d%% full", 90) }, &line{"warn", "server", "disk is 90% full"}},
+		{"errors are errors", func(l *serverLog) { l.Errorf("disk broke") }, &line{"error", "server", "disk broke"}},
+		{"routes that are not there yet are details", func(l *serverLog) { l.Errorf("Error trying to connect to route (attempt 1)") }, nil},
+		{
+			"a refusal by another node is told in our words", func(l *serverLog) { l.Errorf("Route Error 'Authorization Violation'") },
+			&line{"warn", "refused by another node: its cluster name or secret differs from ours", "Route Error 'Authorization Violation'"},
+		},
+		{"a rule never raises a level", func(l *serverLog) { l.Noticef("Slow Consumer") }, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var b bytes.Buffer
+			c.call(newServerLog(zerolog.New(&b).Level(zerolog.InfoLevel)))
+			var got *line
+			if b.Len() > 0 {
+				got = &line{}
+				if err := json.Unmarshal(b.Bytes(), got); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("log line (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestServerLog_FatalIsKept(t *testing.T) {
+	l := newServerLog(zerolog.Nop())
+	if err := l.err(); err != nil {
+		t.Errorf("got %v before anything failed", err)
+	}
+	l.Fatalf("cannot listen on %d", 1)
+	l.Fatalf("and more")
+	<-l.failed
+	if err := l.err(); !errors.Is(err, ErrServer) || !strings.Contains(err.Error(), "cannot listen on 1") {
+		t.Errorf("got %v, want the first message", err)
+	}
+}
+
+// The server goes on after an error that ends its writing, and says so in its log
+// alone.
+func TestServerLog_WriteErrorIsKept(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		kept bool
+	}{
+		{"Filestore [S0] Critical write error: no space left on device", true},
+		{"RAFT [abc - S-R3F] Critical write error: input/output error", true},
+		{"JetStream stream 'SELVEDGE > S0' critical write error: input/output error", true},
+		{"JetStream out of resources, will be DISABLED", true},
+		{"File system permission denied while writing, disabling JetStream", true},
+		{"Error trying to connect to route (attempt 1)", false},
+	} {
+		t.Run(c.text, func(t *testing.T) {
+			l := newServerLog(zerolog.Nop())
+			l.Errorf("%s", c.text)
+			if err := l.err(); errors.Is(err, ErrStorage) != c.kept {
+				t.Errorf("got %v, want it kept: %v", err, c.kept)
+			}
+		})
+	}
+}
+
+// The embedded server goes on without a record that it cannot read, and says so in
+// its log alone: the node looks at the files of that stream, and of no other.
+func TestServerLog_DamageIsDoubted(t *testing.T) {
+	n := &Node{logs: []*shardLog{newShardLog(nil, 0), newShardLog(nil, 1), newShardLog(nil, 10)}}
+	for _, c := range []struct {
+		name, line string
+		want       int // index of the log, -1: none
+	}{
+		{"a block that was dropped in part", "Filestore [S1] indexCacheBuf corrupt record state in 1.blk: dlen -15", 1},
+		{"a block that cannot be read", "Filestore [S10] loadBlock error: input/output error", 2},
+		{"a record that another node wants", "Error loading message for catchup 'SELVEDGE > S0': malformed or corrupt message in 1.blk", 0},
+		{"the entries of a raft group", "Filestore [S-R3F-abc] loadBlock error: input/output error", -1},
+		{"something else", "Filestore [S1] WriteFullState took 2s (1 bytes)", -1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newServerLog(zerolog.Nop())
+			for range mostDoubts + 1 { // it does not block
+				l.Warnf("%s", c.line)
+			}
+			got := -1
+			select {
+			case text := <-l.doubts:
+				got = n.doubted(text)
+			default:
+			}
+			if got != c.want {
+				t.Errorf("got the log %d, want %d", got, c.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,162 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// A node that was retired while it was away knows nothing of it, and its replicas
+// are those of another time. If its embedded server began with them, it would enter
+// the raft groups again sooner or later. So a node that comes back with a folder asks the
+// others first how it stands, through a server that stores nothing. If nobody
+// answers in time it starts: a whole cluster may be starting, and the registry says it
+// again when it can be read.
+
+// standingSubject is where a node asks.
+const standingSubject = "selvedge.standing"
+
+// Times of the question.
+const (
+	standingAsk      = 100 * time.Millisecond // for an answer, before it is asked again
+	standingPatience = time.Second            // for the answer of anybody
+	standingAlone    = 300 * time.Millisecond // for the first connection to anybody
+)
+
+// ErrRetired says that a node, or its folder, was retired from its cluster.
+var ErrRetired = errors.New("cluster: this node was retired")
+
+// errRetiredFolder says that the name may be used again, and the folder not.
+var errRetiredFolder = fmt.Errorf("%w together with its data folder, which is stale: start it under another name, or, "+
+	"once that was undone by \"selvedge retire --undo\", with an empty data folder", ErrRetired)
+
+// standingRequest asks how a node stands.
+type standingRequest struct {
+	Node string `json:"node"`
+}
+
+// standing is how a node stands.
+type standing struct {
+	Entry Entry `json:"entry"`
+	// Votes says that it belongs to the cluster's own group.
+	Votes bool `json:"votes"`
+	// Heard says that who answers has heard it lately.
+	Heard bool `json:"heard"`
+}
+
+// refusal returns why a node with that folder must not run, nil if it may. A node
+// that is being retired may, as long as it votes: the retirement has not begun to take
+// effect, and the cluster may need the node.
+func (s *standing) refusal(folder time.Time) error {
+	e := &s.Entry
+	switch {
+	case e.State == EntryRetired, e.State == EntryRetiring && !s.Votes:
+		return fmt.Errorf("%w by %s at %s, and what its data folder holds is stale: start it under another name, or run "+
+			"\"selvedge retire --undo %s\" at the cluster and start it with an empty data folder",
+			ErrRetired, e.RetiredBy, e.RetiredAt.Format(time.RFC3339), e.Node)
+	case !folder.IsZero() && e.RetiredFolder.Equal(folder):
+		return errRetiredFolder
+	}
+	return nil
+}
+
+// listenStanding answers the nodes that ask, until the connection ends.
+func (n *Node) listenStanding() error {
+	_, err := n.store.nc.Subscribe(standingSubject, func(m *nats.Msg) {
+		var req standingRequest
+		if json.Unmarshal(m.Data, &req) != nil || m.Reply == "" || req.Node == n.opts.Node || !n.registry.known() {
+			return
+		}
+		s := standing{Heard: n.mayMiss(req.Node) != nil}
+		s.Entry, _ = n.registry.get(req.Node)
+		var known bool
+		if s.Votes, known = n.votes(req.Node); !known {
+			return
+		}
+		if b, err := json.Marshal(s); err == nil {
+			_ = m.Respond(b) // a lost answer is asked for again
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("cluster: subscribe to the questions of nodes that come back: %w", err)
+	}
+	return nil
+}
+
+// askStanding asks the other nodes once how a node stands.
+func askStanding(ctx context.Context, nc *nats.Conn, node string) (standing, error) {
+	var s standing
+	body, err := encode(standingRequest{Node: node})
+	if err != nil {
+		return s, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, standingAsk)
+	defer cancel()
+	m, err := nc.RequestWithContext(ctx, standingSubject, body)
+	if err != nil {
+		return s, fmt.Errorf("cluster: ask how %s stands: %w", node, err)
+	}
+	if err := json.Unmarshal(m.Data, &s); err != nil {
+		return s, fmt.Errorf("cluster: ask how %s stands: %w", node, err)
+	}
+	return s, nil
+}
+
+// checkStanding refuses a node that was retired while it was away.
+func (n *Node) checkStanding(ctx context.Context) error {
+	if n.opts.FrontOnly || !n.opts.clustered() || !exists(filepath.Join(groupsDir(n.opts.Dir), "_meta_")) {
+		return nil // it brings nothing that could be stale
+	}
+	began := time.Now()
+	p, err := n.openProbe(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	for {
+		s, err := askStanding(ctx, p.nc, n.opts.Node)
+		if err == nil {
+			return n.noteRetired(s.refusal(n.marker.Created))
+		}
+		waited := time.Since(began)
+		if serr := errors.Join(ctx.Err(), p.server.log.err()); serr != nil {
+			return serr
+		}
+		if waited > standingPatience || waited > standingAlone && p.server.srv.NumRoutes() == 0 {
+			return nil
+		}
+		if err := pause(ctx, readyEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// pause waits, or returns the context's error when that ends first.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// noteRetired notes in the folder, if why says so, that it was retired: then the
+// next start needs nobody to be refused. It returns why.
+func (n *Node) noteRetired(why error) error {
+	if why == nil || n.opts.FrontOnly || n.marker.Format != FormatCluster {
+		return why
+	}
+	n.marker.Retired = time.Now().UTC()
+	if err := saveMarker(n.opts.Dir, n.marker); err != nil {
+		n.opts.Log.Warn().Err(err).Msg("retirement not noted in the data folder")
+	}
+	return why
+}

@@ -1,0 +1,46 @@
+package cluster
+
+import (
+	"sync"
+	"time"
+	_ "unsafe" // for go:linkname
+)
+
+// The raft timers of the embedded server are variables of its package, and there
+// is no option for them. With its own values a killed leader costs about five
+// seconds, with half-second elections about one. TestTimers_NamesExist fails
+// when a name vanishes: then the variable here is a new one, with the value 0.
+
+//go:linkname minElectionTimeout github.com/nats-io/nats-server/v2/server.minElectionTimeout
+var minElectionTimeout time.Duration
+
+//go:linkname maxElectionTimeout github.com/nats-io/nats-server/v2/server.maxElectionTimeout
+var maxElectionTimeout time.Duration
+
+//go:linkname hbInterval github.com/nats-io/nats-server/v2/server.hbInterval
+var hbInterval time.Duration
+
+//go:linkname lostQuorumInterval github.com/nats-io/nats-server/v2/server.lostQuorumInterval
+var lostQuorumInterval time.Duration
+
+//go:linkname lostQuorumCheck github.com/nats-io/nats-server/v2/server.lostQuorumCheck
+var lostQuorumCheck time.Duration
+
+// timersMu guards the variables against two nodes opened at once in one process.
+var timersMu sync.Mutex
+
+// setTimers derives all raft timers from the minimum election timeout. The values
+// are the process's, not a node's: the first node that is opened decides, before
+// any server runs; setting the same again changes nothing.
+func setTimers(election time.Duration) {
+	timersMu.Lock()
+	defer timersMu.Unlock()
+	if minElectionTimeout == election {
+		return
+	}
+	minElectionTimeout = election
+	maxElectionTimeout = 2 * election
+	hbInterval = election / 4
+	lostQuorumInterval = 2 * election
+	lostQuorumCheck = election
+}
