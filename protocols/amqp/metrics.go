@@ -1,0 +1,69 @@
+package amqp
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the front-end's collectors. Counters of messages are added to
+// once a turn of the owner, never per message.
+type metrics struct {
+	connections prometheus.Gauge
+	sessions    prometheus.Gauge
+	links       prometheus.Gauge
+	received    prometheus.Counter
+	sent        prometheus.Counter
+	refused     *prometheus.CounterVec
+	logins      *prometheus.CounterVec
+	suspended   prometheus.Gauge
+	forgotten   *prometheus.CounterVec
+}
+
+// newMetrics registers the collectors with r, which may be nil. A second
+// front-end on the same registry shares the first one's.
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "selvedge", Subsystem: "amqp", Name: name, Help: help})
+	}
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "selvedge", Subsystem: "amqp", Name: name, Help: help})
+	}
+	vec := func(name, help, label string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(
+			prometheus.CounterOpts{Namespace: "selvedge", Subsystem: "amqp", Name: name, Help: help}, []string{label})
+	}
+	m := &metrics{
+		connections: gauge("connections", "AMQP connections that are open."),
+		sessions:    gauge("sessions", "AMQP sessions that are open."),
+		links:       gauge("links", "AMQP links that are attached."),
+		received:    counter("messages_received_total", "Messages that AMQP clients sent."),
+		sent:        counter("messages_sent_total", "Messages that AMQP clients were sent."),
+		refused:     vec("errors_total", "Error conditions that AMQP clients were told.", "condition"),
+		logins:      vec("logins_total", "SASL exchanges, by their outcome.", "outcome"),
+		suspended:   gauge("suspended_links", "Links that have ended and can be resumed."),
+		forgotten:   vec("suspended_forgotten_total", "Suspended links that were forgotten, by cause: expired or room.", "cause"),
+	}
+	if r == nil {
+		return m, nil
+	}
+	return m, errors.Join(
+		register(r, &m.connections), register(r, &m.sessions), register(r, &m.links),
+		register(r, &m.received), register(r, &m.sent), register(r, &m.refused), register(r, &m.logins),
+		register(r, &m.suspended), register(r, &m.forgotten),
+	)
+}
+
+func register[C prometheus.Collector](r prometheus.Registerer, c *C) error {
+	err := r.Register(*c)
+	var twice prometheus.AlreadyRegisteredError
+	if !errors.As(err, &twice) {
+		return err
+	}
+	known, ok := twice.ExistingCollector.(C)
+	if !ok {
+		return err
+	}
+	*c = known
+	return nil
+}

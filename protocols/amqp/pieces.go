@@ -1,0 +1,217 @@
+package amqp
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+
+	"github.com/selvedge-mq/selvedge/protocols"
+	"github.com/selvedge-mq/selvedge/protocols/amqp/frames"
+	"github.com/selvedge-mq/selvedge/protocols/amqp/message"
+	"github.com/selvedge-mq/selvedge/routing"
+)
+
+// readTries is how often a piece is asked for in vain, one time after the other, until
+// the link ends: each time the engine has tried for send-timeout.
+const readTries = 10
+
+// pieces is what of a large message towards the client is still to be read. While it
+// is written, the piece that is under way and the next one are held, no more.
+type pieces struct {
+	l      *sending
+	tag    routing.Tag
+	offset int64  // in the stored payload, of the next piece
+	end    int64  // in the stored payload
+	asked  bool   // a piece is on its way
+	tries  int    // reads that failed, one after the other
+	early  *early // what the client said before it had everything
+}
+
+// early is the outcome of a delivery that is still being written.
+type early struct {
+	outcome routing.Outcome
+	settled bool
+}
+
+// left returns how many bytes have not come.
+func (k *pieces) left() int64 {
+	if k == nil {
+		return 0
+	}
+	return k.end - k.offset
+}
+
+// reads reports whether the delivery of that id is being written and has bytes that
+// did not come yet: they cannot be read any more when it is settled.
+func (t *cut) reads(id uint32) bool { return t.active && t.id == id && t.pieces.left() > 0 }
+
+// earlyOutcome returns what the client said of the delivery that is being written.
+func (t *cut) earlyOutcome(id uint32) *early {
+	if !t.active || t.id != id || t.pieces == nil {
+		return nil
+	}
+	return t.pieces.early
+}
+
+// openLarge finds the sections of a large message, and where the rest of it is. One of
+// another protocol gets a head of ours, and its body follows as it is.
+func openLarge(codecs routing.Codecs, e *routing.Envelope) (message.Message, *pieces, error) {
+	head := e.Payload
+	k := &pieces{offset: int64(len(head)), end: e.Size}
+	var begin []byte // of the body of another protocol
+	if e.Encoding != routing.EncodingAMQP {
+		own, body, err := protocols.ConvertHead(codecs, e, routing.EncodingAMQP)
+		if err != nil {
+			return message.Message{}, nil, err
+		}
+		k.end = body.Offset + body.Length
+		begin = e.Payload[min(body.Offset, k.offset):min(k.end, k.offset)]
+		head, k.offset = own, min(max(body.Offset, k.offset), k.end)
+	}
+	h, ok := message.ScanHead(head)
+	if !ok {
+		return message.Message{}, nil, errors.New("amqp: the head of a large message does not reach to its body")
+	}
+	if len(begin) > 0 {
+		h.Bare = append(bytes.Clone(h.Bare), begin...)
+	}
+	return h.Message, k, nil
+}
+
+// fetch asks for the next piece of the delivery under way, unless one is on its way or
+// waits already.
+func (l *sending) fetch() {
+	t := &l.cut
+	k := t.pieces
+	if k == nil {
+		return
+	}
+	if len(t.bare) == 0 {
+		t.bare, t.next = t.next, nil
+	}
+	if k.asked || k.left() == 0 || len(t.next) > 0 {
+		return
+	}
+	k.asked = true
+	l.sub.Read(k.tag, k.offset, int(min(k.left(), routing.MaxPart)), k, 0)
+}
+
+// Piece passes a piece to the owner.
+func (k *pieces) Piece(p routing.Piece) {
+	k.l.s.c.box.Put(event{kind: pieceCame, pieces: k, piece: &p})
+}
+
+// came takes a piece.
+func (k *pieces) came(p *routing.Piece) {
+	l := k.l
+	if l.cut.pieces != k { // it is not written any more
+		return
+	}
+	k.asked = false
+	if p.Err != nil {
+		k.failed(p.Err)
+		return
+	}
+	k.tries = 0
+	k.offset += int64(len(p.Bytes))
+	if len(l.cut.bare) == 0 {
+		l.cut.bare = p.Bytes
+	} else {
+		l.cut.next = p.Bytes
+	}
+	l.fetch()
+	l.enqueue()
+}
+
+// failed asks again for a piece that did not come in time. When the message cannot be
+// read any more the link ends, and what the client has of it does not count: there are
+// clients that take the begin of an aborted delivery for a message.
+func (k *pieces) failed(err error) {
+	l := k.l
+	code := routing.CodeOf(err)
+	if k.tries++; k.tries < readTries && (code == routing.CodeTimeout || code == routing.CodeUnavailable) {
+		l.fetch()
+		return
+	}
+	l.s.c.debug().Err(err).Msg("large message broke off")
+	outcome := routing.Outcome{Kind: routing.Modified, DeliveryFailed: true}
+	if k.early != nil {
+		outcome = k.early.outcome
+	}
+	if !l.presettled {
+		l.s.unsettled.remove(l.cut.id)
+	}
+	l.sub.Settle(k.tag, outcome, nil, 0)
+	l.fail(frames.Errorf(frames.DetachForced, "a large message broke off in its middle: %s", wireError(err).Description))
+}
+
+// endCut ends the delivery that is written. What the client said of it too early holds
+// from now on.
+func (l *sending) endCut() {
+	id, said := l.cut.id, l.cut.earlyOutcome(l.cut.id)
+	l.dropCut()
+	if said == nil {
+		return
+	}
+	if it := l.s.unsettled.get(id); it != nil {
+		l.s.settle(id, *it, said.outcome, said.settled)
+	}
+}
+
+// dropCut forgets the delivery under way, and lets another link begin a large one.
+func (l *sending) dropCut() {
+	large := l.cut.pieces != nil
+	l.cut = cut{head: l.cut.head[:0]}
+	if large {
+		l.s.large.free()
+	}
+}
+
+// large is how many links of a session write large messages, and which ones wait for
+// that: it bounds the pieces that are held. It is counted for each session, as its
+// window is what they wait for.
+type large struct {
+	busy    int
+	waiting []*sending
+}
+
+// mayBegin reports whether the link may begin its next delivery. If that is a large one
+// it may have to wait.
+func (l *sending) mayBegin() bool {
+	d := &(*l.queue[0])[l.pos]
+	if !d.Envelope.Large() {
+		return true
+	}
+	w := &l.s.large
+	if most := max(2, l.s.c.f.o.Env.Limits.InFlightBytes/(4*routing.MaxPart)); w.busy >= most {
+		l.starved = true
+		w.waiting = append(w.waiting, l)
+		return false
+	}
+	w.busy++
+	return true
+}
+
+// leave forgets a link that waits.
+func (w *large) leave(l *sending) {
+	if l.starved {
+		l.starved = false
+		w.waiting = slices.DeleteFunc(w.waiting, func(o *sending) bool { return o == l })
+	}
+}
+
+// free says that a large message is written, and has the next link go on.
+func (w *large) free() {
+	w.busy--
+	for len(w.waiting) > 0 {
+		l := w.waiting[0]
+		n := copy(w.waiting, w.waiting[1:])
+		w.waiting[n] = nil
+		w.waiting = w.waiting[:n]
+		l.starved = false
+		if l.phase == linkAttached && l.more() {
+			l.enqueue()
+			return
+		}
+	}
+}

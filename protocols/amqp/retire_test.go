@@ -1,0 +1,53 @@
+package amqp
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/selvedge-mq/selvedge/protocols"
+	"github.com/selvedge-mq/selvedge/protocols/prototest"
+	"github.com/selvedge-mq/selvedge/routing"
+)
+
+// A settlement beyond what transactions may hold can only be rolled back: what the
+// client has forgotten comes again. It stayed with the link until its end.
+func TestTransactions_4_4_2_BeyondTheLimit(t *testing.T) {
+	f, err := New(Options{Env: protocols.Env{Broker: memory(t), Auth: prototest.Users(nil), Log: zerolog.Nop()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, peer := net.Pipe()
+	t.Cleanup(func() { server.Close(); peer.Close() })
+	c := newConn(f, server, nil, routing.Principal{}, time.Time{})
+	c.clock.timer.Stop()
+	c.retired = maxRetired
+	s, sub := &session{c: c}, &settledOnce{}
+	l := &sending{link: link{s: s}, sub: sub}
+	tx := &txn{}
+	tag := routing.Tag{Key: 7}
+	s.unsettled.add(1, sent{link: l, tag: tag})
+	s.retire(1, *s.unsettled.get(1), tx, routing.Outcome{Kind: routing.Accepted}, true)
+	if tx.failed == nil {
+		t.Error("the transaction can still commit")
+	}
+	if want := (routing.Outcome{Kind: routing.Modified, DeliveryFailed: true}); sub.tag != tag || sub.outcome != want {
+		t.Errorf("got %v for %v, want %v for %v", sub.outcome, sub.tag, want, tag)
+	}
+	if got := s.unsettled.get(1); got != nil {
+		t.Errorf("got %v unsettled, want nothing", got)
+	}
+}
+
+type settledOnce struct {
+	routing.Subscription
+
+	tag     routing.Tag
+	outcome routing.Outcome
+}
+
+func (s *settledOnce) Settle(t routing.Tag, o routing.Outcome, _ routing.Completer, _ uint64) {
+	s.tag, s.outcome = t, o
+}

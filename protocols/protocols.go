@@ -1,0 +1,110 @@
+// Package protocols is the contract between the gateway and the wire
+// front-ends, and what front-ends share. It knows no protocol.
+package protocols
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/selvedge-mq/selvedge/routing"
+)
+
+// Frontend speaks one wire protocol.
+type Frontend interface {
+	// Name is the protocol's name in logs, metrics and lists: "stomp", "amqp".
+	Name() string
+	// Serve runs one accepted connection until it ends and closes it. When ctx
+	// is canceled with cause [ErrDraining] the client is told that the node
+	// goes away, and the connection ends in good order. The returned error says
+	// why the connection ended, nil for an orderly end by the client.
+	Serve(ctx context.Context, nc net.Conn) error
+}
+
+// Env is what the gateway gives to each front-end.
+type Env struct {
+	Broker  routing.Broker
+	Auth    Authenticator
+	Codecs  routing.Codecs // filled with every protocol's codec
+	Log     zerolog.Logger
+	Metrics prometheus.Registerer
+	Node    string // this node's name
+	Version string // of the product
+	Limits  Limits
+	Traces  *Traces // takes the frames of connections that are watched; nil: none are
+	// Authorizer is what the broker asks at each request. Front-ends need not: it
+	// is for what they do ahead of one. Nil allows everything.
+	Authorizer routing.Authorizer
+	// Failover lists the addresses of other nodes' listeners of this protocol,
+	// as clients reach them ("host:port"); may be nil.
+	Failover func() []string
+}
+
+// Limits bound what one connection may cost. Zero fields mean the default.
+type Limits struct {
+	MessageSize   int           // greatest message that is held and sent as a whole, in bytes; default 4 MiB
+	LargeSize     int           // greatest message that is uploaded to a queue, in bytes; default 100 MiB
+	HeaderCount   int           // STOMP headers of a frame; default 1000
+	HeaderSize    int           // STOMP header line in bytes; default 64 KiB
+	LoginTimeout  time.Duration // to CONNECT or open; default 30 s
+	InFlight      int           // unconfirmed sends of a connection; default 2000
+	InFlightBytes int           // their bytes; default 16 MiB
+	Prefetch      int           // credit of a STOMP subscription that names none; default 1000
+}
+
+// WithDefaults returns l with every zero field set to its default.
+func (l Limits) WithDefaults() Limits {
+	for _, f := range []struct {
+		field *int
+		value int
+	}{
+		{&l.MessageSize, 4 << 20},
+		{&l.LargeSize, 100 << 20},
+		{&l.HeaderCount, 1000},
+		{&l.HeaderSize, 64 << 10},
+		{&l.InFlight, 2000},
+		{&l.InFlightBytes, 16 << 20},
+		{&l.Prefetch, 1000},
+	} {
+		if *f.field == 0 {
+			*f.field = f.value
+		}
+	}
+	if l.LoginTimeout == 0 {
+		l.LoginTimeout = 30 * time.Second
+	}
+	return l
+}
+
+// Credentials are what a client showed of itself.
+type Credentials struct {
+	Mechanism string // "PLAIN", "ANONYMOUS", "EXTERNAL"; empty means PLAIN
+	User      string
+	Password  string
+	Remote    net.Addr
+}
+
+// Authenticator admits clients. It is safe for concurrent use; Authenticate may
+// take a while (password hashes) and must not be called by an owner goroutine
+// that others wait for. The contexts are derived from the one that
+// [Frontend.Serve] got: it carries what the gateway knows of the connection, such as
+// the certificate that the client showed.
+type Authenticator interface {
+	// Authenticate returns the principal, or an *routing.Error with
+	// CodeUnauthorized whose Reason may be shown to the client.
+	Authenticate(ctx context.Context, c Credentials) (routing.Principal, error)
+	// Mechanisms lists the SASL mechanisms worth offering to that peer, best
+	// first. ANONYMOUS stands in it when the policy admits the peer without a login,
+	// EXTERNAL when its certificate names a user.
+	Mechanisms(ctx context.Context, remote net.Addr) []string
+}
+
+type drainingError struct{}
+
+func (drainingError) Error() string { return "the node is draining" }
+
+// ErrDraining is the cause of a context that ends because the node stops.
+var ErrDraining error = drainingError{}

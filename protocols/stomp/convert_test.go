@@ -1,0 +1,118 @@
+package stomp
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"github.com/selvedge-mq/selvedge/routing"
+)
+
+func TestCodecDecodesWhatAProducerMeant(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		payload string
+		want    routing.Message
+	}{
+		{
+			"text without length and type", "destination:/queue/a\n\nhello",
+			routing.Message{To: "/queue/a", BodyKind: routing.BodyText, Body: []byte("hello"), Priority: 4},
+		},
+		{
+			"bytes with a length", "destination:/queue/a\ncontent-length:5\n\nhello",
+			routing.Message{To: "/queue/a", Body: []byte("hello"), Priority: 4},
+		},
+		{
+			"text that says so", "destination:/queue/a\ncontent-length:5\namq-msg-type:text\n\nhello",
+			routing.Message{To: "/queue/a", BodyKind: routing.BodyText, Body: []byte("hello"), Priority: 4},
+		},
+		{
+			"no text that is not UTF-8", "destination:/queue/a\n\n\xff",
+			routing.Message{To: "/queue/a", Body: []byte("\xff"), Priority: 4},
+		},
+		{
+			"fields", "priority:9\nexpires:5\ntimestamp:6\npersistent:true\ndestination:a\ncorrelation-id:c\\cd\nreply-to:/topic/r\n" +
+				"type:t\ncontent-type:x/y\nJMSXGroupID:g\nJMSXGroupSeq:3\nfoo:bar\nfoo:ignored\namqp-ap-ack:1\namqp-types:foo=long\n\n",
+			routing.Message{
+				To: "a", Priority: 9, Expiry: 5, CreationTime: 6, Persistent: true, CorrelationID: "c:d",
+				ReplyTo: routing.Topic("r"), Subject: "t", ContentType: "x/y", Group: "g", GroupSequence: 3,
+				Properties: []routing.Property{{Key: "foo", Value: "bar"}, {Key: "ack", Value: "1"}}, Body: []byte{},
+			},
+		},
+		{
+			"a reply-to that is no destination stays a property", "reply-to:/temp-queue/x\n\n",
+			routing.Message{
+				Priority: 4, BodyKind: routing.BodyText, Body: []byte{},
+				Properties: []routing.Property{{Key: "reply-to", Value: "/temp-queue/x"}},
+			},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Codec{}.Decode([]byte(c.payload))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(&c.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCodecKeepsANeutralMessageThroughSTOMP(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.StringMatching(`[a-zA-Z:\\\n\r é]{0,9}`)
+		key := rapid.StringMatching(`[a-z][a-z:\n]{0,9}`)
+		value := rapid.OneOf(
+			rapid.Map(text, func(s string) any { return s }),
+			rapid.Map(rapid.Bool(), func(b bool) any { return b }),
+			rapid.Map(rapid.Int64(), func(n int64) any { return n }),
+			rapid.Map(rapid.Uint64(), func(n uint64) any { return n }),
+			rapid.Map(rapid.Float64(), func(x float64) any { return x }),
+			rapid.Just[any](nil),
+			rapid.Just[any]([]byte{1, 2}),
+		)
+		m := &routing.Message{
+			MessageID: text.Draw(t, "id"), CorrelationID: text.Draw(t, "correlation"), To: text.Draw(t, "to"),
+			Subject: text.Draw(t, "subject"), ContentEncoding: text.Draw(t, "encoding"), Group: text.Draw(t, "group"),
+			Priority:   rapid.Uint8Range(1, 255).Draw(t, "priority"),
+			Expiry:     rapid.Int64Range(0, 1<<60).Draw(t, "expiry"),
+			Persistent: rapid.Bool().Draw(t, "persistent"),
+			BodyKind:   rapid.SampledFrom([]routing.BodyKind{routing.BodyBytes, routing.BodyText, routing.BodyValue}).Draw(t, "kind"),
+			Body:       []byte(rapid.String().Draw(t, "body")),
+		}
+		if rapid.Bool().Draw(t, "reply") {
+			m.ReplyTo = routing.Topic("r")
+		}
+		for k, v := range rapid.MapOfN(key, value, 0, 5).Draw(t, "properties") {
+			m.Properties = append(m.Properties, routing.Property{Key: k, Value: v})
+		}
+		payload, err := Codec{}.Encode(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Codec{}.Decode(payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(m, got); diff != "" {
+			t.Errorf("payload %q (-want +got):\n%s", payload, diff)
+		}
+	})
+}
+
+func FuzzCodecDecode(f *testing.F) {
+	f.Add([]byte("destination:/queue/a\nfoo:b\\nc\namqp-types:foo=long\n\nhello"))
+	f.Add([]byte("\n"))
+	f.Add([]byte("priority:999\nexpires:x\nbad\n\n\x00"))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		m, err := Codec{}.Decode(payload)
+		if err != nil {
+			return
+		}
+		if _, err := (Codec{}).Encode(m); err != nil {
+			t.Errorf("a decoded message is not encoded: %v", err)
+		}
+	})
+}

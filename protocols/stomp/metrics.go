@@ -1,0 +1,65 @@
+package stomp
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are shared by all connections. Connections add to them once a batch.
+type metrics struct {
+	connections prometheus.Gauge
+	received    prometheus.Counter
+	delivered   prometheus.Counter
+	errors      *prometheus.CounterVec
+	unreadable  prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		connections: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "selvedge_stomp_connections", Help: "Open STOMP connections.",
+		}),
+		received: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "selvedge_stomp_received_messages_total", Help: "SEND frames taken in.",
+		}),
+		delivered: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "selvedge_stomp_delivered_messages_total", Help: "MESSAGE frames written.",
+		}),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "selvedge_stomp_errors_total", Help: "ERROR frames, by the code of the reason.",
+		}, []string{"code"}),
+		unreadable: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "selvedge_stomp_unconvertible_messages_total", Help: "Deliveries that could not be converted to STOMP and were rejected.",
+		}),
+	}
+	if r == nil {
+		return m, nil
+	}
+	var err error
+	m.connections = register(r, m.connections, &err)
+	m.received = register(r, m.received, &err)
+	m.delivered = register(r, m.delivered, &err)
+	m.errors = register(r, m.errors, &err)
+	m.unreadable = register(r, m.unreadable, &err)
+	if err != nil {
+		return nil, fmt.Errorf("stomp: register metrics: %w", err)
+	}
+	return m, nil
+}
+
+// register returns the collector to use: the one that another front-end has
+// registered, when there are several listeners.
+func register[C prometheus.Collector](r prometheus.Registerer, c C, failed *error) C {
+	err := r.Register(c)
+	if already, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		if same, ok := already.ExistingCollector.(C); ok {
+			return same
+		}
+	}
+	if err != nil {
+		*failed = err
+	}
+	return c
+}

@@ -1,0 +1,138 @@
+package stomp
+
+import (
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/selvedge-mq/selvedge/protocols/stomp/frame"
+)
+
+// writePiece is how much a client must read within [Limits.Write].
+const writePiece = 64 << 10
+
+// messageWriter is the ability of WebSockets to send p as one message. Many
+// clients read no message of more than 8 KiB, and some take it for one frame, so
+// that each is one.
+type messageWriter interface {
+	WriteMessage(p []byte) error
+	// BeginMessage begins one that is written piece by piece and ends with Close.
+	BeginMessage() (io.WriteCloser, error)
+}
+
+// writer writes encoded frames to a client that may not read: its write method is
+// the writer goroutine's, the others are the owner's.
+type writer struct {
+	nc       net.Conn
+	messages messageWriter // nil where borders mean nothing
+	patience time.Duration // for each piece, while there is no end
+	end      atomic.Int64  // when all writing ends, in Unix nanoseconds; 0 is not known
+
+	// Of the writer goroutine.
+	piece [][]byte // what is written at once
+	size  int      // of the piece
+	bufs  net.Buffers
+	begun io.WriteCloser // the message of a large frame; nil without
+}
+
+func newWriter(nc net.Conn, patience time.Duration) *writer {
+	w := &writer{nc: nc, patience: patience}
+	w.messages, _ = nc.(messageWriter)
+	return w
+}
+
+// endBy lets every write fail from t on, the one under way too.
+func (w *writer) endBy(t time.Time) {
+	w.end.Store(t.UnixNano())
+	_ = w.nc.SetWriteDeadline(t) // if it fails the write does too
+}
+
+// write writes whole frames, or a part of a large one.
+func (w *writer) write(o output) error {
+	if w.messages != nil && (o.more || w.begun != nil) {
+		return w.writeFragment(&o)
+	}
+	if w.messages != nil {
+		return w.writeMessages(o.buf)
+	}
+	for part := range o.parts {
+		for len(part) > 0 {
+			n := min(len(part), writePiece-w.size)
+			w.piece, w.size = append(w.piece, part[:n]), w.size+n
+			part = part[n:]
+			if w.size < writePiece {
+				continue
+			}
+			if err := w.put(); err != nil {
+				return err
+			}
+		}
+	}
+	return w.put()
+}
+
+// writeMessages writes each frame as a message of its own.
+func (w *writer) writeMessages(frames []byte) error {
+	for len(frames) > 0 {
+		var message []byte
+		message, frames = frame.Cut(frames)
+		if err := w.arm(); err != nil {
+			return err
+		}
+		if err := w.messages.WriteMessage(message); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeFragment writes a part of a large frame, which is one message all the same.
+func (w *writer) writeFragment(o *output) error {
+	err := w.arm()
+	if err == nil && w.begun == nil {
+		w.begun, err = w.messages.BeginMessage()
+	}
+	for part := range o.parts {
+		if err == nil {
+			_, err = w.begun.Write(part)
+		}
+	}
+	if err == nil && !o.more {
+		err = w.begun.Close()
+		w.begun = nil
+	}
+	return err
+}
+
+// arm sets the deadline of the next piece. The owner may set the end at the same
+// time: whoever comes second sees the other's.
+func (w *writer) arm() error {
+	for {
+		end := w.end.Load()
+		t := time.Unix(0, end)
+		if end == 0 {
+			t = time.Now().Add(w.patience)
+		}
+		if err := w.nc.SetWriteDeadline(t); err != nil || w.end.Load() == end {
+			return err
+		}
+	}
+}
+
+// put writes the piece.
+func (w *writer) put() error {
+	if w.size == 0 {
+		return nil
+	}
+	err := w.arm()
+	if err == nil && len(w.piece) == 1 {
+		_, err = w.nc.Write(w.piece[0])
+	} else if err == nil {
+		w.bufs = w.piece
+		_, err = w.bufs.WriteTo(w.nc)
+	}
+	clear(w.piece)
+	w.piece, w.size = w.piece[:0], 0
+	return err
+}
