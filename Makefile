@@ -1,0 +1,117 @@
+# The verbs of this repository. `make` builds and vets; `make test` tests all but
+# the faults, the composed cluster and the limits of scale, which have verbs of
+# their own, after it has seen to the foreign clients that the tests speak with.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := all
+
+PACKAGES ?= ./...
+FLAGS    ?=
+T        ?= 10s
+LINT      = go tool -modfile=.ci/tools/go.mod golangci-lint
+
+.PHONY: all build vet test race house lint fmt fuzz simulation soak mutants clients integration interop faults \
+	histories powerloss reliability compose scale bench docs update
+
+all: build vet
+
+build:
+	go build ./...
+
+vet:
+	go vet ./...
+
+# The tests, with a summary that counts what was skipped and why.
+# FLAGS are handed to go test, PACKAGES choose what is tested.
+test: clients
+	go test -json -shuffle=on -timeout 11m $(FLAGS) -skip '$(SLOW)' $(PACKAGES) | go run ./.ci/summary
+	@echo "not part of this: killed, cut off and damaged nodes (make faults), the composed cluster (make compose), limits of scale (make scale)"
+
+# What has a verb of its own.
+SLOW = ^(TestFault|TestCompose|TestScale)
+
+race:
+	$(MAKE) test FLAGS="-race $(FLAGS)"
+
+# Who may import whom, and the other rules that no linter knows.
+house:
+	go test -json -count=1 ./internal/house | go run ./.ci/summary
+
+lint:
+	$(LINT) run ./...
+
+fmt:
+	$(LINT) fmt ./...
+
+# Every fuzz target there is, T each.
+fuzz:
+	.ci/fuzz $(T)
+
+# Engines in a simulated cluster: SEEDS seeds, in five minutes at most.
+SEEDS ?= 2000
+simulation:
+	go test -count=1 -timeout 0 -run '^TestSeeds$$' -v ./routing/sim -args -seeds $(SEEDS)
+
+# The same for hours, each time with seeds of its own: FOR=4h.
+FOR ?= 1h
+soak:
+	go test -count=1 -timeout 0 -run '^TestSeeds$$' -v ./routing/sim -args -seeds 0 -for $(FOR) -from $$(date +%s)000000
+
+# Faults planted into a copy of the engine, each of which the simulation has to find.
+mutants:
+	go run ./.ci/mutants
+
+# The foreign clients of the tests: installed where that is possible, else named.
+clients:
+	@.ci/clients
+
+# Black-box tests: foreign clients, then faults, then the composed cluster.
+# The variables that make a short run a full figure stand in integration/README.md.
+integration: interop faults compose
+
+interop: clients
+	go test -json -count=1 -timeout 10m $(FLAGS) -skip '$(SLOW)' ./integration/... | go run ./.ci/summary
+
+faults:
+	go test -json -count=1 -timeout 15m $(FLAGS) -run '^TestFault' ./integration/... | go run ./.ci/summary
+
+# Random clients, random faults, and a judgment of what the clients saw. A history
+# that fails is kept, its place is printed.
+SEED ?= $(shell echo $$RANDOM)
+TIME ?= 5m
+histories:
+	SELVEDGE_SEED=$(SEED) SELVEDGE_TIME=$(TIME) go test -json -count=1 -timeout 24h $(FLAGS) -run '^TestFaultHistories$$' ./integration | go run ./.ci/summary
+
+# The power fails at random points of what a node has done to its disk.
+CUTS ?= 100
+powerloss:
+	SELVEDGE_CUTS=$(CUTS) go test -json -count=1 -timeout 1h $(FLAGS) -run '^TestFaultPowerLoss' ./integration | go run ./.ci/summary
+
+# All faults in their full sizes, and the table of docs/reliability.md: takes the
+# machine for itself, for a quarter of an hour.
+reliability:
+	SELVEDGE_FULL=1 SELVEDGE_COMPOSE=1 go test -json -count=1 -timeout 1h $(FLAGS) -run '^(TestFault|TestManyMessages|TestCompose)' ./integration | \
+		go run ./.ci/summary -table 'fault | confirmed | lost | doubled, unmarked | again, marked | figure | at most'
+
+compose:
+	SELVEDGE_COMPOSE=1 go test -json -count=1 -timeout 15m $(FLAGS) -run '^TestCompose' ./integration/... | go run ./.ci/summary
+
+# Many queues, many connections, large backlogs: takes the machine for itself.
+scale:
+	SELVEDGE_SCALE=1 go test -json -count=1 -timeout 30m $(FLAGS) -run '^TestScale' ./integration | go run ./.ci/summary
+
+# The table of docs/performance.md, measured here: some five minutes.
+figures:
+	go run ./.ci/figures
+
+bench:
+	go test -run '^$$' -bench . -benchmem $(FLAGS) $(PACKAGES)
+
+# The tables of the documentation that are generated from the code.
+docs:
+	go generate ./...
+
+# Golden files and transcripts, rewritten: read the difference before you commit it.
+update:
+	.ci/update
