@@ -11,6 +11,12 @@ FLAGS    ?=
 T        ?= 10s
 LINT      = go tool -modfile=.ci/tools/go.mod golangci-lint
 
+# Tests with a summary: $(call tested,FLAGS OF GO TEST). A few tests of these packages,
+# which run against the clock, may run a second time by themselves; that is counted.
+CLOCKED = /(cluster|gateway|cmd|integration)(/|$$)
+tested  = { go test -json $(1) $(FLAGS) $(2) || echo "go test: exit $$?"; } | \
+	go run ./.ci/summary -clocked '$(CLOCKED)' go test -json -count=1 -timeout 10m $(FLAGS)
+
 .PHONY: all build vet test race house lint fmt fuzz simulation soak mutants clients integration interop faults \
 	histories powerloss reliability compose scale bench docs update
 
@@ -25,7 +31,7 @@ vet:
 # The tests, with a summary that counts what was skipped and why.
 # FLAGS are handed to go test, PACKAGES choose what is tested.
 test: clients
-	go test -json -shuffle=on -timeout 11m $(FLAGS) -skip '$(SLOW)' $(PACKAGES) | go run ./.ci/summary
+	$(call tested,-shuffle=on -timeout 11m -skip '$(SLOW)',$(PACKAGES))
 	@echo "not part of this: killed, cut off and damaged nodes (make faults), the composed cluster (make compose), limits of scale (make scale)"
 
 # What has a verb of its own.
@@ -36,7 +42,7 @@ race:
 
 # Who may import whom, and the other rules that no linter knows.
 house:
-	go test -json -count=1 ./internal/house | go run ./.ci/summary
+	go test -json -count=1 ./internal/house ./.ci/summary | go run ./.ci/summary
 
 lint:
 	$(LINT) run ./...
@@ -71,10 +77,10 @@ clients:
 integration: interop faults compose
 
 interop: clients
-	go test -json -count=1 -timeout 10m $(FLAGS) -skip '$(SLOW)' ./integration/... | go run ./.ci/summary
+	$(call tested,-count=1 -timeout 10m -skip '$(SLOW)',./integration/...)
 
 faults:
-	go test -json -count=1 -timeout 15m $(FLAGS) -run '^TestFault' ./integration/... | go run ./.ci/summary
+	$(call tested,-count=1 -timeout 15m -run '^TestFault',./integration/...)
 
 # Random clients, random faults, and a judgment of what the clients saw. A history
 # that fails is kept, its place is printed.
@@ -95,7 +101,7 @@ reliability:
 		go run ./.ci/summary -table 'fault | confirmed | lost | doubled, unmarked | again, marked | figure | at most'
 
 compose:
-	SELVEDGE_COMPOSE=1 go test -json -count=1 -timeout 15m $(FLAGS) -run '^TestCompose' ./integration/... | go run ./.ci/summary
+	export SELVEDGE_COMPOSE=1; $(call tested,-count=1 -timeout 15m -run '^TestCompose',./integration/...)
 
 # Many queues, many connections, large backlogs: takes the machine for itself.
 scale:
