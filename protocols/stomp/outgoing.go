@@ -21,7 +21,7 @@ type outgoing struct {
 
 	before  output  // frames that were encoded before
 	granted []grant // what they are worth
-	head    []byte  // of the MESSAGE; nil when it is written, or being written
+	head    output  // of the MESSAGE; empty when it is written, or being written
 	ready   []byte  // the next piece
 	next    int64   // where in the payload the piece behind it begins
 	end     int64   // where in the payload the body ends
@@ -58,9 +58,9 @@ func (m *machine) handLarge(d *delivery) {
 		m.out = append(m.out, d.d.Envelope.Payload[o.next:here]...)
 		o.next = here
 	}
-	o.head, m.out = m.out, m.fe.takeBuffer()
+	o.head, m.out = m.takeOut(), m.fe.takeBuffer()
 	if m.tracing {
-		head, _, _ := bytes.Cut(o.head, []byte("\n\n"))
+		head, _, _ := bytes.Cut(o.head.buf, []byte("\n\n"))
 		m.trace(bytes.Clone(head), int(body.Length), true)
 	}
 	m.outgoing = o
@@ -132,8 +132,8 @@ func (m *machine) nextOutput(granted []grant) (out output, _ []grant, ok bool) {
 		out, granted = o.before, append(granted, o.granted...)
 		o.before, o.granted = output{}, nil
 		return out, granted, true
-	case o.head != nil:
-		out.buf, o.head = o.head, nil
+	case len(o.head.buf) > 0:
+		out, o.head = o.head, output{}
 	case o.ready != nil:
 		out.apart, o.ready = []apart{{0, o.ready}}, nil
 	default:

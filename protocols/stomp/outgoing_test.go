@@ -46,6 +46,7 @@ func TestLarge_AMessageIsWrittenInPieces(t *testing.T) {
 		{name: "bytes", version: "1.2", headers: "content-length:1000000\nx\\cy:z\n", ack: "client-individual", body: pattern(1_000_000, true), want: "content-length:1000000\nx\\cy:z"},
 		{name: "bytes for 1.0", version: "1.0", headers: "content-length:1000000\nx:y\\cz\n", ack: "auto", body: pattern(1_000_000, true), want: "content-length:1000000\nx:y:z"},
 		{name: "text stays text", version: "1.1", headers: "x:y\n", ack: "auto", body: pattern(262_145, false), want: "destination:/queue/a\nx:y"},
+		{name: "headers that stand apart", version: "1.2", headers: "content-length:300000\nx:" + strings.Repeat("y", 2*apartFrom) + "\n", ack: "auto", body: pattern(300_000, true), want: strings.Repeat("y", 2*apartFrom)},
 		{name: "the dialect wants a length", dialect: RabbitMQ, version: "1.2", headers: "x:y\n", ack: "auto", body: pattern(300_000, false), want: "content-length:300000\ndestination:/queue/a\nx:y"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
