@@ -39,7 +39,6 @@ func appendAttempt(dst []byte, key, session uint64) []byte {
 func (s *Shard) composeAttempt(u *sub, key uint64) {
 	s.attempts.byKey[key] = attempt{session: u.id.Session}
 	s.begin()
-	s.open.level = attemptLevel
 	s.open.buf = appendAttempt(s.open.buf, key, u.id.Session)
 	s.open.entries++
 }

@@ -73,14 +73,7 @@ func (s *Shard) rewriteMessage(seq, key uint64, body []byte) {
 	}
 	m.marks |= markMoving
 	s.begin()
-	attempt := s.attemptOf(m)
-	if attempt != 0 {
-		s.open.level = attemptLevel
-	}
-	if m.has(markLarge) {
-		s.open.level = largeLevel
-	}
-	s.open.buf = appendRewrite(s.open.buf, m, s.dying.numbers[m.key].number, attempt, s.uploads.byKey[m.key], body)
+	s.open.buf = appendRewrite(s.open.buf, m, s.dying.numbers[m.key].number, s.attemptOf(m), s.uploads.byKey[m.key], body)
 	s.open.entries++
 }
 

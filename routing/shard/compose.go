@@ -21,7 +21,6 @@ type open struct {
 	nextKey    uint64
 	nextQueue  uint32
 	softComing int64 // bytes of non-persistent messages composed and not applied
-	level      byte  // of what is composed, 0 for the lowest one
 	cutting    bool  // a cut is composed and not applied
 	sealed     position
 }
@@ -122,11 +121,11 @@ func (s *Shard) Seal(now int64) *Batch {
 		o.sealed.number++
 		o.sealed.time = max(o.sealed.time, now)
 		b.Rec, o.sealed.link = seal(o.buf, header{
-			level: o.level, epoch: o.sealed.epoch, number: o.sealed.number, link: o.sealed.link, time: o.sealed.time,
+			epoch: o.sealed.epoch, number: o.sealed.number, link: o.sealed.link, time: o.sealed.time,
 		})
 	}
 	o.last = len(o.buf)
-	o.buf, o.softs, o.lanes, o.entries, o.messages, o.parts, o.level = nil, nil, o.lanes[:0], 0, 0, 0, 0
+	o.buf, o.softs, o.lanes, o.entries, o.messages, o.parts = nil, nil, o.lanes[:0], 0, 0, 0
 	o.lanesDue = false
 	return b
 }
@@ -224,9 +223,6 @@ func (s *Shard) composeEnqueue(q *queue, env []byte, u *upload) {
 		q.promised = s.open.nextKey
 	}
 	q.coming++
-	if u != nil {
-		s.open.level = largeLevel
-	}
 	s.open.buf = appendEnqueue(s.open.buf, s.key(), q.id, flags, u, env)
 	s.open.entries++
 	s.open.messages++

@@ -41,7 +41,7 @@ func FuzzApply(f *testing.F) {
 		base := fuzzLog(t)
 		l := &leader{t: t, s: replay(t, Options{}, 1, base), first: 1, log: base, now: 1}
 		rec, _ := seal(append(make([]byte, headerSize), entries...), header{
-			level: featureLevel, epoch: l.s.pos.epoch, number: l.s.pos.number + 1, link: l.s.pos.link, time: 2,
+			epoch: l.s.pos.epoch, number: l.s.pos.number + 1, link: l.s.pos.link, time: 2,
 		})
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

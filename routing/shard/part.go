@@ -129,7 +129,6 @@ func (s *Shard) composePart(u *upload, index uint32, data []byte) {
 	s.open.buf = appendPart(s.open.buf, u.id, index, max(u.key, u.coming), data)
 	s.open.entries++
 	s.open.parts++
-	s.open.level = largeLevel
 }
 
 // SendLarge composes the enqueue of a message whose parts are there: so many bytes.
@@ -179,7 +178,6 @@ func (s *Shard) composeAbort(u *upload) {
 	s.begin()
 	s.open.buf = appendAbort(s.open.buf, u.id)
 	s.open.entries++
-	s.open.level = largeLevel
 }
 
 // GiveUpUploads composes the end of every upload that was without a new part for a

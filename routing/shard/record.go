@@ -12,7 +12,7 @@ import (
 // A record's bytes, version 1. All numbers of fixed size are big endian.
 //
 //	octet   version (1)
-//	octet   feature level: 1, or 2 when it has something of a large message, or an attempt
+//	octet   feature level (1)
 //	u32     epoch
 //	u64     number of the record in its epoch, from 1
 //	u32     link: the checksum of the previous record that is not void
@@ -21,9 +21,7 @@ import (
 //	u32     CRC-32C of everything before
 const (
 	recordVersion = 1
-	featureLevel  = 2 // the highest one known here
-	largeLevel    = 2 // parts of large messages
-	attemptLevel  = 2 // attempts at messages that came back
+	featureLevel  = 1 // a release that judges otherwise writes another one, once all nodes know it
 	headerSize    = 1 + 1 + 4 + 8 + 4 + 8
 	trailerSize   = 4
 )
@@ -39,7 +37,6 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 var ErrCorrupt = errors.New("shard: corrupt record")
 
 type header struct {
-	level  byte
 	epoch  uint32
 	number uint64
 	link   uint32
@@ -47,7 +44,7 @@ type header struct {
 }
 
 func (h header) put(b []byte) {
-	b[0], b[1] = recordVersion, max(h.level, 1)
+	b[0], b[1] = recordVersion, featureLevel
 	binary.BigEndian.PutUint32(b[2:], h.epoch)
 	binary.BigEndian.PutUint64(b[6:], h.number)
 	binary.BigEndian.PutUint32(b[14:], h.link)
@@ -76,7 +73,6 @@ func parseRecord(rec []byte) (h header, entries []byte, sum uint32, err error) {
 		return h, nil, 0, fmt.Errorf("%w: version %d level %d: written by a newer release", ErrCorrupt, rec[0], rec[1])
 	}
 	h = header{
-		level:  rec[1],
 		epoch:  binary.BigEndian.Uint32(rec[2:]),
 		number: binary.BigEndian.Uint64(rec[6:]),
 		link:   binary.BigEndian.Uint32(rec[14:]),
