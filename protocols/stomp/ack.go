@@ -146,13 +146,19 @@ func (m *machine) acknowledge(f *frame.Frame, o routing.Outcome, cumulative bool
 	return nil
 }
 
+// ackHeaders returns the header that names the delivery in the connection's version,
+// and the other one.
+func (m *machine) ackHeaders() (first, second string) {
+	if m.version == frame.V12 {
+		return "id", "message-id"
+	}
+	return "message-id", "id"
+}
+
 // ackID returns the id of the delivery that a frame is about. Clients name it in
 // the header of another version too.
 func (m *machine) ackID(f *frame.Frame) ([]byte, error) {
-	first, second := "message-id", "id"
-	if m.version == frame.V12 {
-		first, second = second, first
-	}
+	first, second := m.ackHeaders()
 	strict := m.fe.dialect.strict
 	if _, ok := f.Get("subscription"); strict && !ok && m.version == frame.V11 {
 		return nil, invalid("%s received without a subscription id for acknowledge!", f.Command)
@@ -162,7 +168,8 @@ func (m *machine) ackID(f *frame.Frame) ([]byte, error) {
 		id, ok = f.Get(second)
 	}
 	if !ok {
-		return nil, invalid("%s received without the header %s", f.Command, first)
+		return nil, invalid("%s received without the header %s", f.Command, first).titled(
+			titleNoHeader, "\"%s\" must include the \"%s\" header\n", f.Command, first)
 	}
 	return m.trim(id), nil
 }
@@ -188,7 +195,12 @@ func (m *machine) place(f *frame.Frame, id []byte) (ackPlace, error) {
 	if !m.fe.dialect.lateAckError && (m.lenient || (named != nil && named.mode == ackAuto)) {
 		return ackPlace{}, nil
 	}
-	return ackPlace{}, invalid("Unexpected %s received for message-id [%s]", f.Command, id)
+	w := invalid("Unexpected %s received for message-id [%s]", f.Command, id)
+	if !ok {
+		first, _ := m.ackHeaders()
+		return ackPlace{}, w.titled(titleHeader, "\"%s\" must include a valid \"%s\" header\n", f.Command, first)
+	}
+	return ackPlace{}, w.titled("Message not found", "")
 }
 
 // settle ends the deliveries from a number to that of the place and grants the

@@ -2,6 +2,7 @@ package stomp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"strings"
 
@@ -111,10 +112,7 @@ func (m *machine) loggedIn(session routing.Session, user string, err error) {
 		return
 	}
 	if err != nil {
-		if routing.CodeOf(err) == routing.CodeUnauthorized {
-			err = m.refused(err)
-		}
-		m.fail(err, m.connected.receipt, m.connected.receipt != "")
+		m.fail(m.refused(err), m.connected.receipt, m.connected.receipt != "")
 		return
 	}
 	m.session = session
@@ -143,17 +141,16 @@ func (m *machine) loggedIn(session routing.Session, user string, err error) {
 // refused words a refused login as the dialect's broker does, because tools look
 // for it; the reason stands in the body.
 func (m *machine) refused(err error) error {
-	w := *m.asWire(err)
-	if w.detail == "" {
-		w.detail = w.message
-	}
-	switch {
-	case m.fe.dialect.refused == "" || m.user == "":
+	w := *m.wire(err)
+	w.titled(titleLogin, "")
+	if w.code != routing.CodeUnauthorized {
 		return &w
-	case m.fe.dialect.shortErrors:
-		w.detail = "Access refused for user '" + m.user + "'\n"
 	}
-	w.message = strings.ReplaceAll(m.fe.dialect.refused, "%", m.user)
+	w.detail = cmp.Or(w.detail, w.message)
+	w.titled(titleLogin, "Access refused for user '%s'\n", m.user)
+	if words := m.fe.dialect.refused; words != "" && m.user != "" {
+		w.message = strings.ReplaceAll(words, "%", m.user)
+	}
 	return &w
 }
 
@@ -176,7 +173,7 @@ func (b *behavior) host(name string, named bool) error {
 		return nil
 	}
 	return &wireError{
-		code: routing.CodeUnauthorized, message: "Bad CONNECT", detail: "Virtual host '" + name + "' access denied",
+		code: routing.CodeUnauthorized, message: titleLogin, detail: "Virtual host '" + name + "' access denied",
 	}
 }
 

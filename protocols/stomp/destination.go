@@ -131,7 +131,7 @@ func (b *behavior) parse(s string) (destination, error) {
 		}
 	}
 	if d.bare && strings.HasPrefix(s, "/") {
-		return d, b.unknownDestination(s)
+		return d, unknownDestination(s)
 	}
 	if b.percent && !d.own {
 		if err := d.decode(); err != nil {
@@ -142,27 +142,23 @@ func (b *behavior) parse(s string) (destination, error) {
 		return d, err
 	}
 	if err := d.address.Validate(); err != nil {
-		return d, invalid("Illegal destination name: %v", err)
+		return d, invalid("Illegal destination name: %v", err).titled(titleDestination, "'%s' is not a valid %v destination\n", s, d.address.Kind)
 	}
 	return d, b.check(&d)
 }
 
-func (b *behavior) unknownDestination(s string) error {
-	if b.shortErrors {
-		w := invalid("Unknown destination")
-		w.detail = "'" + s + "' is not a valid destination.\nValid destination types are: /temp-queue, /topic, /queue, /amq/queue, /reply-queue/.\n"
-		return w
-	}
-	return invalid("Illegal destination name: [%s] -- STOMP destinations begin with one of: /queue/ /topic/ /temp-queue/ /temp-topic/", s)
+func unknownDestination(s string) error {
+	w := invalid("Illegal destination name: [%s] -- STOMP destinations begin with one of: /queue/ /topic/ /temp-queue/ /temp-topic/", s)
+	return w.titled("Unknown destination",
+		"'%s' is not a valid destination.\nValid destination types are: /temp-queue, /topic, /queue, /amq/queue, /reply-queue/.\n", s)
 }
 
 // decode reads RabbitMQ's percent encoding, in which a slash is no part of a name.
 func (d *destination) decode() error {
 	name, err := url.PathUnescape(d.address.Name)
 	if err != nil || (strings.Contains(d.address.Name, "/") && !strings.HasPrefix(d.name, replyQueue)) {
-		w := invalid("Invalid destination")
-		w.detail = "'" + d.name + "' is not a valid " + d.address.Kind.String() + " destination\n"
-		return w
+		return invalid("Illegal destination name: [%s]", d.name).titled(
+			titleDestination, "'%s' is not a valid %v destination\n", d.name, d.address.Kind)
 	}
 	d.address.Name = name
 	return nil

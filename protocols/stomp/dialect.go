@@ -86,7 +86,7 @@ type behavior struct {
 	keepOpen       bool
 	server         string    // the whole header, or empty: product, version, suffix
 	suffix         string    // names the dialect behind the product
-	shortErrors    bool      // message is a title, the reason stands in the body
+	shortErrors    bool      // message is RabbitMQ's title, the reason stands in the body
 	refused        string    // the words for a wrong password, % is the user
 	wrongVersion   [2]string // message and body for versions that are not spoken, % are these
 	hosts          []string  // nil for any
@@ -130,7 +130,7 @@ var dialects = map[Dialect]behavior{
 		windowBytes: true, idOptional: true, connectReceipt: true, flags: true,
 	},
 	RabbitMQ: {
-		nack: NackRequeue, nackCumulative: true, bare: routing.KindQueue, suffix: "RabbitMQ", shortErrors: true, refused: "Bad CONNECT", hosts: []string{"/"},
+		nack: NackRequeue, nackCumulative: true, bare: routing.KindQueue, suffix: "RabbitMQ", shortErrors: true, hosts: []string{"/"},
 		wrongVersion: [2]string{"Version mismatch", "Supported versions are 1.0,1.1,1.2\n"},
 		restWords:    "#", percent: true, replyPrefix: replyQueue, implicitReply: true,
 		idOptional: true, refusesMessageID: true, arguments: true, flags: true, length: true,

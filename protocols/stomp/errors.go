@@ -17,6 +17,8 @@ type wireError struct {
 	detail  string // the body; the message again when empty
 	header  string // one more header, with its value
 	value   string
+
+	title, body string // message and body of RabbitMQ; empty: it has none of its own
 }
 
 // Error returns the message.
@@ -34,14 +36,23 @@ func notSupported(format string, args ...any) *wireError {
 	return &wireError{code: routing.CodeNotSupported, message: fmt.Sprintf(format, args...)}
 }
 
-// asWire turns the error of a request into an ERROR frame. What has no code
-// becomes an internal error with an id that the log has too.
+// asWire turns the error of a request into an ERROR frame, in the dialect's form.
 func (m *machine) asWire(err error) *wireError {
+	w := m.wire(err)
+	if m.fe.dialect.shortErrors {
+		return w.short()
+	}
+	return w
+}
+
+// wire turns the error of a request into an ERROR frame. What has no code becomes
+// an internal error with an id that the log has too.
+func (m *machine) wire(err error) *wireError {
 	switch e := err.(type) { //nolint:errorlint // both are made and returned unwrapped
 	case *wireError:
 		return e
 	case *routing.Error:
-		w := &wireError{code: e.Code, message: codeText(e.Code), detail: e.Reason}
+		w := &wireError{code: e.Code, message: codeText(e.Code), detail: e.Reason, title: codeTitle(e.Code)}
 		if e.Reason != "" && e.Code != routing.CodeInternal {
 			w.message = firstLine(e.Reason)
 		}
@@ -56,7 +67,8 @@ func (m *machine) asWire(err error) *wireError {
 		}
 	}
 	m.log.Error().Err(err).Str("id", m.sessionID).Msg("request failed inside")
-	return &wireError{code: routing.CodeInternal, message: "internal error, id " + m.sessionID}
+	w := &wireError{code: routing.CodeInternal, message: "internal error, id " + m.sessionID}
+	return w.titled(codeTitle(w.code), "")
 }
 
 // codeText returns what a client is told about a code that came without a reason.

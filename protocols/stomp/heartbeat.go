@@ -33,7 +33,7 @@ func (b *beats) negotiate(header string) error {
 		cx, err1 = parseBeat(x)
 		cy, err2 = parseBeat(y)
 		if !ok || err1 != nil || err2 != nil {
-			return invalid("Invalid heart-beat header:%s", header)
+			return invalid("Invalid heart-beat header:%s", header).titled(titleProcessing, "")
 		}
 	}
 	b.offerOut, b.offerIn = floorBeat(cy), floorBeat(cx)

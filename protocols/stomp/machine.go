@@ -137,17 +137,21 @@ func (m *machine) admit(f *frame.Frame) error {
 	begins := c == frame.Connect || c == frame.Stomp
 	switch {
 	case c == frame.Unknown:
-		return invalid("Unknown STOMP action: %s", f.Name())
+		return unknownCommand(f, "Unknown STOMP action: %s")
 	case handlers[c] == nil:
-		return invalid("received a frame that only a server sends: %s", c)
+		return unknownCommand(f, "received a frame that only a server sends: %s")
 	case m.state == stateNew && !begins:
-		return invalid("received an unexpected frame before CONNECT or STOMP frame: %s", c)
+		return invalid("received an unexpected frame before CONNECT or STOMP frame: %s", c).titled(titleEarly, "You must log in using CONNECT first")
 	case m.state != stateNew && begins:
-		return invalid("received a duplicate CONNECT or STOMP frame")
+		return invalid("received a duplicate CONNECT or STOMP frame").titled(titleEarly, "")
 	case m.fe.dialect.strict && c != frame.Send && len(f.Body) > 0:
 		return invalid("a body is not allowed in %s", c)
 	}
 	return nil
+}
+
+func unknownCommand(f *frame.Frame, format string) error {
+	return invalid(format, f.Name()).titled(titleCommand, "Could not interpret command \"%s\"\n", f.Name())
 }
 
 // takesFrames reports whether the next frame may be dealt with now.

@@ -171,9 +171,7 @@ func (m *machine) sendHeaders(f *frame.Frame, values *sendValues) error {
 		case kind == sendUnsupported:
 			return notSupported("the header %s is not supported yet", key)
 		case kind == sendMessageID && b.refusesMessageID:
-			return &wireError{
-				code: routing.CodeInvalid, message: "Invalid header", detail: "'message-id' is not allowed on 'SEND'.\n",
-			}
+			return invalid("the header message-id is not allowed in SEND").titled(titleHeader, "'message-id' is not allowed on 'SEND'.\n")
 		case kind == sendDrop, kind == sendMessageID, kind == sendUserID && string(value) != m.user:
 			continue // a client may name no other user than itself
 		case kind == sendUser && b.arguments:
@@ -208,7 +206,7 @@ func (m *machine) trim(value []byte) []byte {
 // composite one, nil otherwise.
 func (m *machine) fillEnvelope(e *routing.Envelope, values *sendValues) (parts []destination, err error) {
 	if len(values[sendDestination]) == 0 {
-		return nil, invalid("SEND received without a Destination specified!")
+		return nil, invalid("SEND received without a Destination specified!").titled(titleNowhere, "\"SEND\" must include a 'destination' header\n")
 	}
 	d, err := m.resolve(values[sendDestination])
 	if err != nil {

@@ -1,6 +1,7 @@
 package stomp
 
 import (
+	"cmp"
 	"strconv"
 
 	"github.com/selvedge-mq/selvedge/protocols/stomp/frame"
@@ -31,7 +32,8 @@ func (m *machine) subscribe(f *frame.Frame) error {
 		return err
 	}
 	if m.subs[s.key] != nil {
-		return invalid("There already is a subscription for: %s. Use unique subscription IDs", s.key.name)
+		return invalid("There already is a subscription for: %s. Use unique subscription IDs", s.key.name).titled(
+			"Duplicated subscription identifier", "A subscription identified by '%s' already exists.", s.key.name)
 	}
 	if s.mode, err = m.ackMode(f); err != nil {
 		return err
@@ -119,7 +121,8 @@ func (m *machine) subscribeOptions(f *frame.Frame) (routing.SubscribeOptions, de
 	var o routing.SubscribeOptions
 	name, _ := m.get(f, "destination")
 	if name == "" {
-		return o, destination{}, invalid("Invalid empty or 'null' Destination header")
+		return o, destination{}, invalid("Invalid empty or 'null' Destination header").titled(
+			titleNowhere, "\"SUBSCRIBE\" must include a 'destination' header\n")
 	}
 	d, err := m.resolve([]byte(name))
 	switch {
@@ -176,7 +179,7 @@ func (m *machine) durable(f *frame.Frame, o *routing.SubscribeOptions, qualifier
 		o.Durable = name
 	case o.Address.Kind == routing.KindTopic && m.is(f, "durable", "persistent"):
 		if o.Durable, _ = m.get(f, "id"); o.Durable == "" {
-			return invalid("Header 'id' is required for durable subscriptions")
+			return invalid("Header 'id' is required for durable subscriptions").titled("Missing Header", "")
 		}
 		o.Shared = true
 	}
@@ -205,7 +208,7 @@ func (m *machine) ackMode(f *frame.Frame) (ackMode, error) {
 	case v == "client-individual":
 		return ackIndividual, nil
 	}
-	return 0, invalid("the ack mode is auto, client or client-individual, not %s", v)
+	return 0, invalid("the ack mode is auto, client or client-individual, not %s", v).titled(titleProcessing, "")
 }
 
 // mostPrefetch is the credit of a subscription that asks for no bound, mostCredit
@@ -283,10 +286,14 @@ func (m *machine) unsubscribe(f *frame.Frame) error {
 	}
 	s := m.subs[key]
 	switch {
+	case key.name == "":
+		return invalid("No subscription matched.").titled("Missing destination or id", "UNSUBSCRIBE must include a 'destination' or 'id' header")
 	case s == nil:
-		return invalid("No subscription matched.")
+		return invalid("No subscription matched.").titled(
+			"No subscription found", "UNSUBSCRIBE must refer to an existing subscription.\nSubscription to %s not found.\n", key.name)
 	case s.implicit:
-		return invalid("Invalid id")
+		return invalid("a reply queue has a subscription as long as its connection lasts").titled(
+			"Invalid id", "UNSUBSCRIBE 'id' may not start with %s\n", tempQueue)
 	}
 	m.drop(s)
 	m.lenient = true
@@ -347,8 +354,9 @@ func (m *machine) cancelled(s *subscription, err error) {
 	}
 	s.closing = true
 	m.drop(s)
-	w := *m.asWire(err)
-	w.message = "Server cancelled subscription: " + w.message
+	w := *m.wire(err)
+	w.titled(titleCancelled, "The server has canceled a subscription.\nNo more messages will be delivered for %s.\n%s", s.name, cmp.Or(w.detail, w.message))
+	w.message = titleCancelled + ": " + w.message
 	w.header, w.value = "subscription", s.key.name
 	if m.keepsOpen() {
 		m.giveBack(s)

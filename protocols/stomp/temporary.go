@@ -75,7 +75,6 @@ func (m *machine) onlyReplyTo(d destination, command frame.Command) error {
 	if !d.own || !m.fe.dialect.implicitReply || d.address.Kind != routing.KindTempQueue {
 		return nil
 	}
-	w := invalid("Invalid destination")
-	w.detail = "'" + d.name + "' is not a valid destination for '" + command.String() + "'\n"
-	return w
+	return invalid("Illegal destination name: [%s] for %s", d.name, command).titled(
+		titleDestination, "'%s' is not a valid destination for '%s'\n", d.name, command)
 }

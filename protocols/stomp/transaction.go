@@ -23,7 +23,8 @@ type transaction struct {
 func (m *machine) named(f *frame.Frame, doing string) (string, error) {
 	name, _ := m.get(f, "transaction")
 	if name == "" {
-		return "", invalid("Must specify the transaction you are %s", doing)
+		return "", invalid("Must specify the transaction you are %s", doing).titled(
+			"Missing transaction", "\"%s\" must include a 'transaction' header\n", f.Command)
 	}
 	return name, nil
 }
@@ -35,10 +36,10 @@ func (m *machine) beginTransaction(f *frame.Frame) error {
 		return err
 	}
 	if m.transactions[name] != nil {
-		return invalid("The transaction was already started: %s", name)
+		return invalid("The transaction was already started: %s", name).titled(titleTransaction, "")
 	}
 	if len(m.transactions) >= m.fe.own.Transactions {
-		return full("a connection may have at most %d open transactions", m.fe.own.Transactions)
+		return full("a connection may have at most %d open transactions", m.fe.own.Transactions).titled("Transaction limit exceeded", "")
 	}
 	if err := m.keep(len(name)); err != nil {
 		return err
@@ -59,17 +60,21 @@ func (m *machine) within(name []byte) (*transaction, error) {
 	t := m.transactions[string(name)]
 	switch {
 	case t == nil:
-		return nil, invalid("Invalid transaction id: %s", name)
+		return nil, unknownTransaction(name)
 	case t.failed:
 		return nil, full("the transaction found no room and cannot commit any more: %s", name)
 	}
 	return t, nil
 }
 
+func unknownTransaction[T ~string | ~[]byte](name T) error {
+	return invalid("Invalid transaction id: %s", name).titled(titleTransaction, "Invalid transaction identifier: \"%s\"\n", name)
+}
+
 // act counts n sends or acknowledgments of a transaction, if it may have them.
 func (m *machine) act(t *transaction, n int) error {
 	if n > m.fe.own.Actions-t.actions {
-		return full("a transaction may hold at most %d sends and acknowledgments", m.fe.own.Actions)
+		return full("a transaction may hold at most %d sends and acknowledgments", m.fe.own.Actions).titled("Transaction too large", "")
 	}
 	t.actions += n
 	t.touched = m.now
@@ -253,7 +258,7 @@ func (m *machine) ending(f *frame.Frame, doing string) (*transaction, error) {
 	}
 	t := m.transactions[name]
 	if t == nil {
-		return nil, invalid("Invalid transaction id: %s", name)
+		return nil, unknownTransaction(name)
 	}
 	m.forgetTransaction(name, t)
 	return t, nil
