@@ -69,7 +69,7 @@ func (f *filling) again(ctx context.Context, shard int, since time.Time) {
 	if time.Since(since) < wrongAgain || !n.othersUp(shard) {
 		return
 	}
-	n.condemn(shard, fmt.Errorf("%w: it was filled by a damaged replica", errIncomplete))
+	n.condemn(ctx, shard, fmt.Errorf("%w: it was filled by a damaged replica", errIncomplete))
 }
 
 // othersUp says whether all other nodes that hold a shard serve.

@@ -75,6 +75,7 @@ func TestNode_FilledByADamagedReplica(t *testing.T) {
 			k.StartNode(victim) // emptied, since both others say that they are whole
 			_ = receive(t, k.Node(source).Failed(), "the failure of the one that is damaged")
 			k.Kill(source)
+			k.Wait("the replica that is whole leads", func() bool { return k.WaitLeader(0) == up })
 			if c.operator {
 				acceptLoss(t, k, victim, source, up, want)
 			} else {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -266,12 +267,13 @@ func (n *Node) stepDownOnce(ctx context.Context, op string, req server.JSApiLead
 }
 
 // successor returns the healthy replica of a shard that leads the fewest shards,
-// empty if there is none.
+// empty if there is none. The embedded server calls a replica current that is being
+// filled; its node knows better.
 func (n *Node) successor(shard int) string {
 	counts := n.leaderCounts()
 	best := ""
 	for _, r := range n.ShardStats(shard).Replicas {
-		if r.Name == n.opts.Node || r.Offline || !r.Current {
+		if r.Name == n.opts.Node || r.Offline || !r.Current || n.sick(r.Name, shard) {
 			continue
 		}
 		if best == "" || counts[r.Name] < counts[best] {
@@ -279,6 +281,13 @@ func (n *Node) successor(shard int) string {
 		}
 	}
 	return best
+}
+
+// sick says whether a node has told that its replica of a shard is not whole.
+func (n *Node) sick(node string, shard int) bool {
+	return slices.ContainsFunc(n.Members(), func(m Member) bool {
+		return m.Name == node && slices.ContainsFunc(m.Health, func(h ReplicaHealth) bool { return h.Shard == shard })
+	})
 }
 
 // handOver gives away all leaderships, of shards and of the cluster itself, and
