@@ -101,6 +101,7 @@ type behavior struct {
 
 	windowBytes      bool // activemq.prefetchSize counts octets
 	idOptional       bool // SUBSCRIBE and UNSUBSCRIBE may have no id
+	legacy           bool // words that begin with SUB and UNSUB are commands; in 1.0 a destination names a subscription with an id
 	refusesMessageID bool // SEND with message-id is an error
 	arguments        bool // x-… headers declare a queue
 	connectReceipt   bool // CONNECTED repeats receipt and request-id of CONNECT
@@ -120,7 +121,7 @@ var dialects = map[Dialect]behavior{
 		refused:      "User name [%] or password is invalid.",
 		wrongVersion: [2]string{"Invalid Protocol version[%], supported versions are: [1.2, 1.1, 1.0]", spokenVersions},
 		restWords:    ">#", queueWildcards: true, composite: true, qualified: true, replyPrefix: remoteTempQueue,
-		connectReceipt: true,
+		connectReceipt: true, legacy: true,
 	},
 	Artemis: {
 		nack: NackDeadLetter, nackCumulative: true, bare: routing.KindTopic, receiptAtOnce: true, suffix: "ActiveMQ-Artemis",

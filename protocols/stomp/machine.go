@@ -1,6 +1,8 @@
 package stomp
 
 import (
+	"bytes"
+
 	"github.com/rs/zerolog"
 
 	"github.com/selvedge-mq/selvedge/internal/mailbox"
@@ -112,6 +114,9 @@ func (m *machine) frame(f *frame.Frame) {
 		m.goOn(f)
 		return
 	}
+	if f.Command == frame.Unknown && m.fe.dialect.legacy {
+		f.Command = legacyCommand(f.Name())
+	}
 	if m.tracing {
 		m.traceIn(f)
 	}
@@ -129,6 +134,18 @@ func (m *machine) frame(f *frame.Frame) {
 		return
 	}
 	m.breach(err, string(receipt), ok)
+}
+
+// legacyCommand reads the words that ActiveMQ has always taken for SUBSCRIBE and
+// UNSUBSCRIBE, because some clients shorten them: all that begin with SUB and UNSUB.
+func legacyCommand(word []byte) frame.Command {
+	switch {
+	case bytes.HasPrefix(word, []byte("SUB")):
+		return frame.Subscribe
+	case bytes.HasPrefix(word, []byte("UNSUB")):
+		return frame.Unsubscribe
+	}
+	return frame.Unknown
 }
 
 // admit reports whether the state allows a command.

@@ -285,6 +285,9 @@ func (m *machine) unsubscribe(f *frame.Frame) error {
 		return err
 	}
 	s := m.subs[key]
+	if s == nil && key.byDestination && m.fe.dialect.legacy {
+		s = m.oldest(key.name)
+	}
 	switch {
 	case key.name == "":
 		return invalid("No subscription matched.").titled("Missing destination or id", "UNSUBSCRIBE must include a 'destination' or 'id' header")
@@ -301,6 +304,18 @@ func (m *machine) unsubscribe(f *frame.Frame) error {
 	m.dismiss(s)
 	s.sub.Close(m.results, m.begin(f, pending{request: requestUnsubscribe, waits: 1, sub: s}))
 	return nil
+}
+
+// oldest returns the first subscription to a destination, nil if there is none. In
+// 1.0 ActiveMQ finds it by the destination though it has an id.
+func (m *machine) oldest(destination string) *subscription {
+	var first *subscription
+	for _, s := range m.subs {
+		if s.name == destination && (first == nil || s.number < first.number) {
+			first = s
+		}
+	}
+	return first
 }
 
 // dismiss ends a subscription as far as the client goes. What an auto
