@@ -27,7 +27,6 @@ func (m *machine) upload(e *routing.Envelope, f *frame.Frame, values *sendValues
 	m.incoming = &incoming{
 		up:    m.session.Upload(e),
 		token: m.begin(f, pending{request: requestUpload, waits: 1}),
-		part:  make([]byte, 0, routing.MaxPart),
 	}
 	e.Payload, e.Size = nil, 0
 	m.goOn(f)
@@ -56,9 +55,8 @@ func (m *machine) refuseLarge(e *routing.Envelope, values *sendValues, copies in
 func (m *machine) goOn(f *frame.Frame) {
 	in := m.incoming
 	for body := f.Body; in.up != nil && len(body) > 0; {
-		n := min(len(body), cap(in.part)-len(in.part))
-		in.part, body = append(in.part, body[:n]...), body[n:]
-		if len(in.part) == cap(in.part) {
+		body = body[in.gather(body):]
+		if len(in.part) == routing.MaxPart {
 			m.putPart(in)
 		}
 	}
@@ -78,6 +76,17 @@ func (m *machine) goOn(f *frame.Frame) {
 	if !in.up.Commit(m.results, in.token) {
 		m.full = true
 	}
+}
+
+// gather adds what fits into the part and returns how much that is. The memory grows with
+// what came, not to what the client announced.
+func (in *incoming) gather(body []byte) int {
+	n := min(len(body), routing.MaxPart-len(in.part))
+	if need := len(in.part) + n; need > cap(in.part) {
+		in.part = append(make([]byte, 0, min(max(need, 2*cap(in.part)), routing.MaxPart)), in.part...)
+	}
+	in.part = append(in.part, body[:n]...)
+	return n
 }
 
 func (m *machine) putPart(in *incoming) {

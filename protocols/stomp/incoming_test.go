@@ -9,8 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/selvedge-mq/selvedge/internal/mailbox"
 	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/protocols/prototest"
+	"github.com/selvedge-mq/selvedge/protocols/stomp/frame"
 	"github.com/selvedge-mq/selvedge/routing"
 )
 
@@ -181,6 +183,27 @@ func TestLarge_AClientWaitsForItsParts(t *testing.T) {
 			t.Error("the body is not what was sent")
 		}
 	})
+}
+
+// A part's memory was taken at once: a client that announces much and sends nothing
+// cost a quarter of a MiB with a few octets.
+func TestLarge_MemoryGrowsWithWhatCame(t *testing.T) {
+	broker := prototest.New()
+	defer broker.Close()
+	session, err := broker.Open(t.Context(), routing.SessionOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	m := &machine{session: session, results: completer{mailbox.New[routing.Result]()}}
+	m.upload(&routing.Envelope{Address: routing.Queue("a")}, &frame.Frame{More: true, HasLength: true, Length: 4 << 20}, &sendValues{})
+	for came, n := 0, 0; came < 3*routing.MaxPart; came += n {
+		if got, most := cap(m.incoming.part), min(2*came, routing.MaxPart); got > most {
+			t.Fatalf("got memory for %d octets when %d came, want %d at most", got, came, most)
+		}
+		n = came/3 + 1
+		m.goOn(&frame.Frame{Body: make([]byte, n), Continued: true, More: true})
+	}
 }
 
 // What is cut off in the middle is enqueued by nobody.
