@@ -14,7 +14,8 @@ type HeadCodec interface {
 	// DecodeHead returns the neutral view of a message of size bytes whose payload
 	// begins with head, and where its body is. The view has a BodyKind and no Body;
 	// it may alias the head. It fails when the head does not hold everything in front
-	// of the body, or when the body is not one run of bytes that ends the payload.
+	// of the body, or when the body is not one run of bytes that ends the payload: then
+	// the message may still be converted as a whole, by whoever holds it.
 	DecodeHead(head []byte, size int64) (*routing.Message, Run, error)
 	// EncodeHead returns what a message of this encoding has in front of its body,
 	// which has that many bytes and is the end of the payload. The view's Body is
@@ -29,7 +30,7 @@ type Run struct{ Offset, Length int64 }
 // what a message of that encoding has in front of its body, and body is where the
 // bytes of the body stand in the envelope's whole payload. Those in front of
 // len(e.Payload) are in e.Payload, the others come by [routing.Subscription.Read].
-// An error is final: this message can never be converted.
+// An error is final: this message can never be converted by its head.
 func ConvertHead(codecs routing.Codecs, e *routing.Envelope, to routing.Encoding) (head []byte, body Run, err error) {
 	src, ok := codecs[e.Encoding].(HeadCodec)
 	dst, ok2 := codecs[to].(HeadCodec)

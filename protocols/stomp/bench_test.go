@@ -168,7 +168,7 @@ func BenchmarkMachineDeliver(b *testing.B) {
 				acks.Reset()
 				for i := range ds {
 					key++
-					ds[i] = delivery{s, routing.Delivery{
+					ds[i] = delivery{sub: s, d: routing.Delivery{
 						Tag:      routing.Tag{Shard: 1, Key: key},
 						Envelope: routing.Envelope{Address: routing.Queue("orders"), Encoding: routing.EncodingSTOMP, Priority: 4, Timestamp: 1795603637863, Payload: payload},
 					}}

@@ -26,15 +26,22 @@ func (m *machine) buffer() {
 }
 
 // pump encodes deliveries while little output waits for the writer. The rest
-// stays in the backlog, where it costs no copy of a body.
+// stays in the backlog, where it costs no copy of a body. One that is not whole yet
+// stays at its front.
 func (m *machine) pump() {
 	for m.backlog.len() > 0 && m.encoded() < outHigh && m.outgoing == nil {
-		d := m.backlog.pop()
-		m.hand(&d)
+		d := m.backlog.front()
+		if d.gathering == nil {
+			m.hand(d)
+		}
+		if d.gathering != nil {
+			return
+		}
+		m.backlog.pop()
 	}
 }
 
-// hand encodes one delivery as MESSAGE.
+// hand encodes one delivery as MESSAGE, or begins to gather it.
 func (m *machine) hand(d *delivery) {
 	s := d.sub
 	if s.closing {

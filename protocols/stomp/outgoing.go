@@ -34,14 +34,19 @@ func (o *outgoing) Piece(p routing.Piece) {
 	o.events.Put(event{run: func(m *machine) { m.piece(o, p) }})
 }
 
-// handLarge begins a MESSAGE whose body does not come with the delivery.
+// handLarge begins a MESSAGE whose body does not come with the delivery. When the body
+// cannot be converted apart from the rest, all of it is gathered first.
 func (m *machine) handLarge(d *delivery) {
 	s := d.sub
 	payload, body, err := m.largePayload(&d.d.Envelope)
-	if err == nil && s.browse {
-		err = errors.New("stomp: a large message cannot be read by who browses")
-	}
-	if err != nil {
+	switch {
+	case s.browse:
+		m.refuse(d, errors.New("stomp: a large message cannot be read by who browses"))
+		return
+	case err != nil && m.gathers(&d.d.Envelope):
+		m.gather(d)
+		return
+	case err != nil:
 		m.refuse(d, err)
 		return
 	}

@@ -267,8 +267,8 @@ func TestLarge_OneMessageOfAWebSocket(t *testing.T) {
 	})
 }
 
-// A large message of another protocol is converted by its head; what cannot be
-// becomes a dead letter.
+// A large message of another protocol is converted by its head; what cannot be, and is
+// larger than what the node holds as a whole, becomes a dead letter.
 func TestLarge_OfAnotherProtocol(t *testing.T) {
 	for _, c := range []struct {
 		name, head string
@@ -279,7 +279,7 @@ func TestLarge_OfAnotherProtocol(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newStageOf(t, Options{Env: protocols.Env{Auth: prototest.Users{}}})
+				s := newStageOf(t, Options{Env: protocols.Env{Auth: prototest.Users{}, Limits: protocols.Limits{MessageSize: 999_999}}})
 				defer s.close()
 				s.fe.env.Codecs[routing.EncodingAMQP] = headCodec{}
 				payload := append([]byte(c.head), pattern(1_000_000-len(c.head), true)...)

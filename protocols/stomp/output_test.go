@@ -17,7 +17,7 @@ func encoding(t *testing.T, version frame.Version, size int) (*machine, *deliver
 	m := benchMachine(t, &nowhere{})
 	m.version = version
 	s := &subscription{sub: nowhereToo{}, header: []byte("subscription:1\n"), number: 1}
-	return m, &delivery{s, routing.Delivery{
+	return m, &delivery{sub: s, d: routing.Delivery{
 		Tag: routing.Tag{Shard: 1, Key: 7},
 		Envelope: routing.Envelope{
 			Address: routing.Queue("orders"), Encoding: routing.EncodingSTOMP, Priority: 4, Timestamp: 1795603637863,

@@ -50,8 +50,9 @@ type subscription struct {
 
 // delivery is a delivery on its way to the owner, then to the writer.
 type delivery struct {
-	sub *subscription
-	d   routing.Delivery
+	sub       *subscription
+	d         routing.Delivery
+	gathering *gathering // what has come of it, while it is made whole; nil without
 }
 
 // event is what happens rarely: it tells the owner to run f.
@@ -63,12 +64,12 @@ type event struct {
 // Deliver passes deliveries to the owner; the credit bounds them.
 func (s *subscription) Deliver(ds []routing.Delivery) {
 	if len(ds) == 1 {
-		s.deliveries.Put(delivery{s, ds[0]})
+		s.deliveries.Put(delivery{sub: s, d: ds[0]})
 		return
 	}
 	items := make([]delivery, len(ds))
 	for i := range ds {
-		items[i] = delivery{s, ds[i]}
+		items[i] = delivery{sub: s, d: ds[i]}
 	}
 	s.deliveries.Put(items...)
 }
