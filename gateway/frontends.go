@@ -22,11 +22,15 @@ type protocol struct {
 
 // table lists the protocols that a node speaks. A new one is a new row.
 func table() []protocol {
-	links := new(amqp.Names) // of all listeners: a client may come back by another
+	links, clients := new(amqp.Names), new(stomp.Clients) // of all listeners: a client may come back by another
 	return []protocol{
 		{
-			name:  config.ProtocolSTOMP,
-			open:  openSTOMP,
+			name: config.ProtocolSTOMP,
+			open: func(c *config.Config, port config.Listener, env protocols.Env) (protocols.Frontend, error) {
+				o := stompOptions(c, port, env)
+				o.Clients = clients
+				return stomp.New(o)
+			},
 			codec: func(codecs routing.Codecs) { codecs[routing.EncodingSTOMP] = stomp.Codec{} },
 		},
 		{
@@ -81,15 +85,12 @@ func (n *Node) env(port config.Listener, codecs routing.Codecs) protocols.Env {
 	}
 }
 
-func openSTOMP(c *config.Config, port config.Listener, env protocols.Env) (protocols.Frontend, error) {
-	return stomp.New(stompOptions(c, port, env))
-}
-
 func stompOptions(c *config.Config, port config.Listener, env protocols.Env) stomp.Options {
 	return stomp.Options{
 		Env: env, Dialect: stomp.Dialect(cmp.Or(port.Dialect, c.STOMPDialect)), Persistent: c.STOMPPersistent.On,
 		Switches: stomp.Switches{
 			Nack: stomp.Nack(c.STOMPNack), Bare: stomp.Bare(c.STOMPBareNames), LateAck: stomp.LateAck(c.STOMPLateAck),
+			ClientIDs:          stomp.ClientIDs(c.STOMPClientIDs),
 			TransactionReceipt: stomp.TransactionReceipt(c.STOMPTransactionReceipt), Server: c.STOMPServer, Hosts: c.STOMPHosts,
 			KeepOpen: c.STOMPKeepOpen.On,
 		},

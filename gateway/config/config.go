@@ -91,6 +91,7 @@ type Config struct {
 	STOMPBareNames          string        `name:"stomp-bare-names" group:"STOMP" placeholder:"KIND" help:"What a destination without a prefix names: queue or topic. Default: by the dialect."`
 	STOMPTransactionReceipt string        `name:"stomp-transaction-receipt" group:"STOMP" placeholder:"WHEN" help:"When a SEND inside a transaction is answered: at-once or at-commit. Default: by the dialect."`
 	STOMPLateAck            string        `name:"stomp-late-ack" group:"STOMP" placeholder:"HOW" help:"How an ACK is answered that names nothing under way: lenient or error. Default: by the dialect."`
+	STOMPClientIDs          string        `name:"stomp-client-ids" group:"STOMP" placeholder:"RULE" help:"How many connections to the node may have the same client-id: share is any number; one with refuse, which the second is told, and with take-over, which ends the first if it is of the same user. Default: by the dialect."`
 	STOMPServer             string        `name:"stomp-server" group:"STOMP" placeholder:"TEXT" help:"The header server of CONNECTED. Default: product and version, and the dialect."`
 	STOMPHosts              List          `name:"stomp-hosts" group:"STOMP" placeholder:"A,B" help:"Virtual hosts that CONNECT may name; * is any. Default: by the dialect."`
 	STOMPKeepOpen           Switch        `name:"stomp-keep-open" group:"STOMP" default:"false" value:"BOOL" help:"Whether the connection stays open behind an ERROR about a single request."`

@@ -97,6 +97,7 @@ var choices = map[string][]string{
 	"stomp-bare-names":          {"", "queue", "topic"},
 	"stomp-transaction-receipt": {"", "at-once", "at-commit"},
 	"stomp-late-ack":            {"", "lenient", "error"},
+	"stomp-client-ids":          {"", "share", "refuse", "take-over"},
 	"tls-client-auth":           {"optional", "required"},
 	"tls-min-version":           {"1.2", "1.3"},
 	"log-level":                 {"trace", "debug", "info", "warn", "error"},

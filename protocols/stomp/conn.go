@@ -58,6 +58,8 @@ type conn struct {
 	results    *mailbox.Mailbox[routing.Result]
 	events     *mailbox.Mailbox[event]
 
+	claim *claim // of logIn, then of shut: the client-id; nil without
+
 	lastRead atomic.Int64 // Unix nanoseconds
 	deafEnd  atomic.Int64 // when the reading ends because the client reads no more; 0 is not known
 	nudged   atomic.Bool  // the reader's deadline is the owner's way to wake it
@@ -193,10 +195,15 @@ func (c *conn) logIn(ctx context.Context, cr protocols.Credentials, o routing.Se
 	var session routing.Session
 	principal, err := c.authenticate(ctx, cr)
 	if err == nil {
+		err = c.claimID(ctx, principal, o)
+	}
+	if err == nil {
 		o.Principal = principal
 		session, err = c.fe.env.Broker.Open(ctx, o)
 	}
+	claim := c.claim
 	c.events.Put(event{session: session, run: func(m *machine) {
+		m.claim = claim
 		m.loggedIn(session, principal.Name, err)
 		if m.state == stateOpen {
 			c.negotiated <- m.version
@@ -551,6 +558,7 @@ func (c *conn) shut(graceful bool) {
 			e.session.Close()
 		}
 	}
+	c.claim.drop()
 	if c.batch != nil {
 		c.dropBatch()
 	}

@@ -142,12 +142,12 @@ func (m *machine) loggedIn(session routing.Session, user string, err error) {
 // for it; the reason stands in the body.
 func (m *machine) refused(err error) error {
 	w := *m.wire(err)
-	w.titled(titleLogin, "")
+	w.title, w.body = titleLogin, ""
 	if w.code != routing.CodeUnauthorized {
 		return &w
 	}
 	w.detail = cmp.Or(w.detail, w.message)
-	w.titled(titleLogin, "Access refused for user '%s'\n", m.user)
+	w.body = "Access refused for user '" + m.user + "'\n"
 	if words := m.fe.dialect.refused; words != "" && m.user != "" {
 		w.message = strings.ReplaceAll(words, "%", m.user)
 	}

@@ -59,6 +59,16 @@ const (
 	LateAckError   LateAck = "error"
 )
 
+// ClientIDs is how many connections to a node may have the same client-id.
+type ClientIDs string
+
+// The rules; the empty one follows the dialect.
+const (
+	ClientIDsShare    ClientIDs = "share"     // any number
+	ClientIDsRefuse   ClientIDs = "refuse"    // one: the second is refused, as by ActiveMQ
+	ClientIDsTakeOver ClientIDs = "take-over" // one: the second ends the first of the same user, and is refused by that of another
+)
+
 // Switches settle single points that the dialect presets. A zero field follows
 // the dialect.
 type Switches struct {
@@ -66,6 +76,7 @@ type Switches struct {
 	Bare               Bare
 	TransactionReceipt TransactionReceipt
 	LateAck            LateAck
+	ClientIDs          ClientIDs
 	// KeepOpen keeps the connection open behind an ERROR about a single request, as
 	// the three brokers do. The specification closes it, and so does every dialect.
 	KeepOpen bool
@@ -83,6 +94,7 @@ type behavior struct {
 	bare           routing.Kind
 	receiptAtOnce  bool
 	lateAckError   bool
+	clientIDs      ClientIDs
 	keepOpen       bool
 	server         string    // the whole header, or empty: product, version, suffix
 	suffix         string    // names the dialect behind the product
@@ -117,27 +129,27 @@ const spokenVersions = "Supported protocol versions are 1.0 1.1 1.2"
 // RabbitMQ's: nobody uses them as words of a literal name.
 var dialects = map[Dialect]behavior{
 	ActiveMQ: {
-		nack: NackDeadLetter, bare: routing.KindQueue, receiptAtOnce: true, suffix: "ActiveMQ",
+		nack: NackDeadLetter, bare: routing.KindQueue, receiptAtOnce: true, suffix: "ActiveMQ", clientIDs: ClientIDsRefuse,
 		refused:      "User name [%] or password is invalid.",
 		wrongVersion: [2]string{"Invalid Protocol version[%], supported versions are: [1.2, 1.1, 1.0]", spokenVersions},
 		restWords:    ">#", queueWildcards: true, composite: true, qualified: true, replyPrefix: remoteTempQueue,
 		connectReceipt: true, legacy: true,
 	},
 	Artemis: {
-		nack: NackDeadLetter, nackCumulative: true, bare: routing.KindTopic, receiptAtOnce: true, suffix: "ActiveMQ-Artemis",
+		nack: NackDeadLetter, nackCumulative: true, bare: routing.KindTopic, receiptAtOnce: true, suffix: "ActiveMQ-Artemis", clientIDs: ClientIDsShare,
 		refused:      "Security Error occurred: User name [%] or password is invalid",
 		wrongVersion: [2]string{"Stomp versions not supported: %", "Supported protocol versions are v1.0 v1.1 v1.2"},
 		restWords:    ">#", queueWildcards: true, qualified: true, replyPrefix: remoteTempQueue,
 		windowBytes: true, idOptional: true, connectReceipt: true, flags: true,
 	},
 	RabbitMQ: {
-		nack: NackRequeue, nackCumulative: true, bare: routing.KindQueue, suffix: "RabbitMQ", shortErrors: true, hosts: []string{"/"},
+		nack: NackRequeue, nackCumulative: true, bare: routing.KindQueue, suffix: "RabbitMQ", clientIDs: ClientIDsShare, shortErrors: true, hosts: []string{"/"},
 		wrongVersion: [2]string{"Version mismatch", "Supported versions are 1.0,1.1,1.2\n"},
 		restWords:    "#", percent: true, replyPrefix: replyQueue, implicitReply: true,
 		idOptional: true, refusesMessageID: true, arguments: true, flags: true, length: true,
 	},
 	Strict: {
-		nack: NackRequeue, nackCumulative: true, bare: routing.KindQueue, receiptAtOnce: true, lateAckError: true,
+		nack: NackRequeue, nackCumulative: true, bare: routing.KindQueue, receiptAtOnce: true, lateAckError: true, clientIDs: ClientIDsShare,
 		wrongVersion: [2]string{spokenVersions, spokenVersions},
 		restWords:    ">#", queueWildcards: true, replyPrefix: remoteTempQueue, length: true, strict: true,
 	},
@@ -184,6 +196,13 @@ func (d Dialect) resolve(s Switches) (*behavior, error) {
 		b.lateAckError = s.LateAck == LateAckError
 	default:
 		return nil, fmt.Errorf("stomp: Switches.LateAck is %q, want lenient or error", s.LateAck)
+	}
+	switch s.ClientIDs {
+	case "":
+	case ClientIDsShare, ClientIDsRefuse, ClientIDsTakeOver:
+		b.clientIDs = s.ClientIDs
+	default:
+		return nil, fmt.Errorf("stomp: Switches.ClientIDs is %q, want share, refuse or take-over", s.ClientIDs)
 	}
 	b.server, b.keepOpen = s.Server, s.KeepOpen
 	if len(s.Hosts) > 0 {

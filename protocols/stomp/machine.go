@@ -48,6 +48,7 @@ type machine struct {
 	session   routing.Session // nil before the login
 	connected connectAnswer
 	clientID  string
+	claim     *claim // of the client-id; nil without
 	user      string // of the login, then who it is
 	beats     beats
 	cause     error     // why the connection ends, nil for an orderly end
@@ -238,6 +239,7 @@ func (m *machine) closeSession() {
 		m.session.Close()
 		m.session = nil
 	}
+	m.claim.drop() // before the last frame: who has read it may come back
 }
 
 // progress ends a leaving connection when nothing is under way any more.

@@ -13,6 +13,9 @@ type Options struct {
 	Dialect  Dialect
 	Switches Switches
 	Limits   Limits
+	// Clients are the client-ids of all listeners of the node; nil means that this
+	// front-end has its own.
+	Clients *Clients
 	// Persistent makes a SEND without the header persistent a persistent one.
 	Persistent bool
 }

@@ -24,6 +24,7 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 		{"an unknown kind of bare names", Options{Switches: Switches{Bare: "both"}}, true},
 		{"an unknown moment of a receipt", Options{Switches: Switches{TransactionReceipt: "never"}}, true},
 		{"an unknown answer to a late ACK", Options{Switches: Switches{LateAck: "maybe"}}, true},
+		{"an unknown rule for client-ids", Options{Switches: Switches{ClientIDs: "twice"}}, true},
 		{"a negative limit", Options{Limits: Limits{Transactions: -1}}, true},
 		{"a negative idle time", Options{Limits: Limits{Idle: -time.Second}}, true},
 	} {
@@ -38,7 +39,7 @@ func TestOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 
 func TestSwitchesWinOverTheDialect(t *testing.T) {
 	b, err := RabbitMQ.resolve(Switches{
-		Nack: NackAccept, Bare: BareTopic, TransactionReceipt: ReceiptAtOnce, LateAck: LateAckError,
+		Nack: NackAccept, Bare: BareTopic, TransactionReceipt: ReceiptAtOnce, LateAck: LateAckError, ClientIDs: ClientIDsTakeOver,
 		Server: "RabbitMQ/3.13", Hosts: []string{"*"},
 	})
 	if err != nil {
@@ -48,7 +49,7 @@ func TestSwitchesWinOverTheDialect(t *testing.T) {
 	if err != nil || d.address.String() != "topic://a" {
 		t.Errorf("got %v and %v, want topic://a", d.address, err)
 	}
-	if b.nack != NackAccept || !b.receiptAtOnce || !b.lateAckError || b.server != "RabbitMQ/3.13" || !b.admitsHost("anything") {
+	if b.nack != NackAccept || !b.receiptAtOnce || !b.lateAckError || b.clientIDs != ClientIDsTakeOver || b.server != "RabbitMQ/3.13" || !b.admitsHost("anything") {
 		t.Errorf("got %+v, want every switch in it", b)
 	}
 	if preset := dialects[RabbitMQ]; preset.nack != NackRequeue || preset.admitsHost("anything") {

@@ -89,7 +89,7 @@ func newStageOf(t *testing.T, o Options) *stage {
 	t.Helper()
 	s := &stage{t: t, broker: prototest.New(), peers: make(map[string]*peer), said: make(map[string]bool)}
 	s.ctx, s.cancel = context.WithCancelCause(t.Context())
-	o.Env.Broker, o.Env.Version = s.broker, "1.0-test"
+	o.Env.Broker, o.Env.Version, o.Env.Node = s.broker, "1.0-test", "n"
 	o.Env.Codecs = routing.Codecs{routing.EncodingSTOMP: Codec{}, routing.EncodingAMQP: plainCodec{}}
 	fe, err := New(o)
 	if err != nil {

@@ -4,6 +4,7 @@
 package stomp
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -24,6 +25,7 @@ type Frontend struct {
 	own      Limits
 	dialect  *behavior
 	durable  bool // a SEND that does not say is persistent
+	clients  *Clients
 	metrics  *metrics
 	batches  frame.Pool
 	buffers  sync.Pool     // of *buffer
@@ -68,6 +70,7 @@ func New(o Options) (*Frontend, error) {
 		own:     own,
 		dialect: dialect,
 		durable: o.Persistent,
+		clients: cmp.Or(o.Clients, new(Clients)),
 		metrics: m,
 		prefix:  "S-" + hex.EncodeToString(salt[:]) + "-",
 	}, nil

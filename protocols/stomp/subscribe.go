@@ -370,7 +370,8 @@ func (m *machine) cancelled(s *subscription, err error) {
 	s.closing = true
 	m.drop(s)
 	w := *m.wire(err)
-	w.titled(titleCancelled, "The server has canceled a subscription.\nNo more messages will be delivered for %s.\n%s", s.name, cmp.Or(w.detail, w.message))
+	w.title = titleCancelled
+	w.body = "The server has canceled a subscription.\nNo more messages will be delivered for " + s.name + ".\n" + cmp.Or(w.detail, w.message)
 	w.message = titleCancelled + ": " + w.message
 	w.header, w.value = "subscription", s.key.name
 	if m.keepsOpen() {
