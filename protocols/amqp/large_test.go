@@ -153,3 +153,4 @@ func TestTransport_2_6_14_LargeOut(t *testing.T)       { script(t, "largeout") }
 func TestTransport_2_6_14_LargeBreaksOff(t *testing.T) { script(t, "largestale") }
 func TestTransport_2_6_14_LargeIsLate(t *testing.T)    { script(t, "largelate") }
 func TestTransport_2_6_14_LargeTakeTurns(t *testing.T) { script(t, "largeturns") }
+func TestTransport_2_6_14_LargeYields(t *testing.T)    { script(t, "largeyields") }

@@ -208,6 +208,9 @@ func (l *sending) releaseExcess() {
 			}
 		}
 	}
+	if l.credit.waiting == 0 { // the large one that waited for its turn is gone, too
+		l.s.large.leave(l)
+	}
 }
 
 // next takes the next waiting delivery.
