@@ -54,6 +54,11 @@ func FuzzConn(f *testing.F) {
 		0, 0, 0x61, 0, 0, 0xe2, // a commit and a rollback
 		2, 3, 0x61, 6, 3, 0x01, 6, 0, 0x01,
 	})
+	f.Add(true, []byte{
+		2, 0, 0x00, 2, 1, 0x01, // a link in each direction
+		0, 0, 0xf1, 0, 0, 0xf9, 0, 0, 0xf8, 0, 0, 0xf1, 0, 0, 0xfa, // messages of more than 500 bytes, one aborted
+		3, 1, 0x40, 5, 0, 0x85, 3, 1, 0x4f, 5, 0, 0xa5, 6, 1, 0x00,
+	})
 	f.Fuzz(func(t *testing.T, structured bool, data []byte) {
 		if structured {
 			data = invent(data)
@@ -153,6 +158,7 @@ func playBytes(t *testing.T, data []byte) {
 	defer broker.Close()
 	fe, err := New(Options{MaxFrameSize: 1024, Credit: 5, Window: 8, Env: protocols.Env{
 		Broker: broker, Auth: prototest.Users(nil), Log: zerolog.Nop(), Node: "n1",
+		Limits: protocols.Limits{MessageSize: 500, LargeSize: 2000},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -175,8 +181,8 @@ func playBytes(t *testing.T, data []byte) {
 	if err := <-read; err != nil {
 		t.Error(err)
 	}
-	if r := broker.Record(); r.Sessions != 0 || r.Subscriptions != 0 || r.Transactions != 0 {
-		t.Errorf("got %d sessions, %d subscriptions and %d transactions left at the broker", r.Sessions, r.Subscriptions, r.Transactions)
+	if r := broker.Record(); r.Sessions != 0 || r.Subscriptions != 0 || r.Transactions != 0 || r.Uploads != 0 {
+		t.Errorf("got %d sessions, %d subscriptions, %d transactions and %d uploads left at the broker", r.Sessions, r.Subscriptions, r.Transactions, r.Uploads)
 	}
 	if n := len(fe.o.Names.held); n != 0 {
 		t.Errorf("got %d names of links left", n)
