@@ -126,3 +126,13 @@ func TestTransport_2_6_13_RoomForSuspended(t *testing.T)     { script(t, "resume
 func TestTransport_2_6_13_ResumedFromTheLiving(t *testing.T) { script(t, "resumestolen") }
 
 func TestTransactions_4_4_2_SettlementsThatFail(t *testing.T) { script(t, "txsettle") }
+
+func TestTransport_2_3_1_Edges(t *testing.T)                      { script(t, "frameedges") }
+func TestSecurity_5_3_3_Edges(t *testing.T)                       { script(t, "sasledges") }
+func TestTransport_2_8_14_ErrorsFitTheSmallestFrame(t *testing.T) { script(t, "errorslong") }
+func TestTransport_2_7_4_IdsThatGoBack(t *testing.T)              { script(t, "flowback") }
+func TestTransport_2_6_14_DeliveriesDoNotChange(t *testing.T)     { script(t, "transferchanges") }
+func TestTransport_2_5_5_EndWithUnsettled(t *testing.T)           { script(t, "endunsettled") }
+func TestTransport_2_7_6_RangesOverLinks(t *testing.T)            { script(t, "dispositionlinks") }
+func TestTransport_2_6_1_StealingByAnotherUser(t *testing.T)      { script(t, "attachusers") }
+func TestTransactions_4_2_EndOfTheSession(t *testing.T)           { script(t, "txsessionends") }

@@ -189,6 +189,7 @@ type refusal struct {
 // where it cannot be told so, by ending the link. A transaction can tell it at
 // its end. (OASIS anonterm 2.2.2) [transactions 4.4.4]
 func (l *receiving) refuseSend(r refusal) *breach {
+	r.err.Description = clip(r.err.Description)
 	if l.naming == byTo && len(r.tag) > 0 {
 		r.err.Info = append(r.err.Info, wire.Entry{Key: wire.Symbol("delivery-tag"), Value: bytes.Clone(r.tag)})
 	}

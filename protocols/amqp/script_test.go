@@ -156,7 +156,10 @@ func (p *player) option(o *Options, users *auth, words []string) {
 	}
 	switch words[0] {
 	case "user":
-		users.Users = prototest.Users{words[1]: words[2]}
+		if users.Users == nil {
+			users.Users = prototest.Users{}
+		}
+		users.Users[words[1]] = words[2]
 	case "certificate":
 		users.certificate = words[1]
 	case "forbid":
