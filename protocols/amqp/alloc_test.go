@@ -1,31 +1,17 @@
 package amqp
 
 import (
-	"net"
 	"testing"
-	"time"
 
-	"github.com/rs/zerolog"
-
-	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/protocols/amqp/frames"
 	"github.com/selvedge-mq/selvedge/protocols/amqp/wire"
-	"github.com/selvedge-mq/selvedge/protocols/prototest"
 	"github.com/selvedge-mq/selvedge/routing"
 )
 
 // TestDeliveriesAreNotAllocated holds the way of a delivery to the client, from the
 // engine's batch to the writer's bytes, free of allocations.
 func TestDeliveriesAreNotAllocated(t *testing.T) {
-	f, err := New(Options{Env: protocols.Env{Broker: memory(t), Auth: prototest.Users(nil), Log: zerolog.Nop()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, peer := net.Pipe()
-	t.Cleanup(func() { server.Close(); peer.Close() })
-	c := newConn(f, server, nil, routing.Principal{}, time.Time{})
-	c.clock.timer.Stop()
-	c.state, c.peer.maxFrame = opened, f.o.MaxFrameSize
+	c := owned(t)
 	s := &session{c: c, out: outgoing{left: 1 << 30}}
 	l := &sending{link: link{s: s, phase: linkAttached, key: linkKey{role: frames.RoleSender}}}
 	l.self, l.sub = l, &engineModel{link: l}
@@ -35,7 +21,7 @@ func TestDeliveriesAreNotAllocated(t *testing.T) {
 		ds[i].Envelope = routing.Envelope{Encoding: routing.EncodingAMQP, Payload: benchMessage()}
 	}
 	got := testing.AllocsPerRun(200, func() {
-		l.delivered(f.pools.copyDeliveries(ds))
+		l.delivered(c.f.pools.copyDeliveries(ds))
 		c.pump()
 		c.buf = c.buf[:0]
 		s.unsettled.each(s.nextDelivery-100, s.nextDelivery-1, func(id uint32, _ sent) { s.unsettled.remove(id) })
@@ -48,15 +34,8 @@ func TestDeliveriesAreNotAllocated(t *testing.T) {
 // TestSendsHardlyAllocate holds the way of a message from the client, from its
 // frame to the disposition that answers it, to three allocations, of which the test double has one.
 func TestSendsHardlyAllocate(t *testing.T) {
-	f, err := New(Options{Env: protocols.Env{Broker: memory(t), Auth: prototest.Users(nil), Log: zerolog.Nop()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, peer := net.Pipe()
-	t.Cleanup(func() { server.Close(); peer.Close() })
-	c := newConn(f, server, nil, routing.Principal{}, time.Time{})
-	c.clock.timer.Stop()
-	c.state, c.peer.maxFrame, c.routing = opened, f.o.MaxFrameSize, &forgetful{}
+	c := owned(t)
+	c.routing = &forgetful{}
 	s := &session{c: c, in: incoming{size: 1 << 30, left: 1 << 30}}
 	c.sessions.put(0, s)
 	l := &receiving{link: link{s: s, phase: linkAttached}, to: routing.Queue("q"), credit: 1 << 30, mode: frames.SenderMixed}

@@ -1,18 +1,13 @@
 package amqp
 
 import (
-	"net"
 	"testing"
-	"time"
 
-	"github.com/rs/zerolog"
 	"pgregory.net/rapid"
 
-	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/protocols/amqp/frames"
 	"github.com/selvedge-mq/selvedge/protocols/amqp/message"
 	"github.com/selvedge-mq/selvedge/protocols/amqp/wire"
-	"github.com/selvedge-mq/selvedge/protocols/prototest"
 	"github.com/selvedge-mq/selvedge/routing"
 )
 
@@ -97,16 +92,9 @@ func (r *receiverModel) read(t *rapid.T, c *conn) {
 // TestCreditIsNeverExceededAndNeverLost plays a client that raises, lowers and
 // drains its credit against an engine whose deliveries come late.
 func TestCreditIsNeverExceededAndNeverLost(t *testing.T) {
-	f, err := New(Options{Env: protocols.Env{Broker: memory(t), Auth: prototest.Users(nil), Log: zerolog.Nop()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, peer := net.Pipe()
-	t.Cleanup(func() { server.Close(); peer.Close() })
+	first := owned(t)
 	rapid.Check(t, func(t *rapid.T) {
-		c := newConn(f, server, nil, routing.Principal{}, time.Time{})
-		c.clock.timer.Stop()
-		c.state, c.peer.maxFrame = opened, f.o.MaxFrameSize
+		c := ownedOn(first.f, first.nc)
 		s := &session{c: c, out: outgoing{left: 1 << 30}}
 		l := &sending{link: link{s: s, phase: linkAttached, key: linkKey{role: frames.RoleSender}}}
 		l.self = l

@@ -56,8 +56,9 @@ func TestTwoFrontendsShareARegistry(t *testing.T) {
 	}
 }
 
-// connect returns a client of a front-end with the options over a pipe.
-func connect(t *testing.T, o Options, attach *frames.Attach) *client {
+// piped returns the client's end of a connection that a front-end with the options
+// serves.
+func piped(t *testing.T, o Options) net.Conn {
 	t.Helper()
 	f, err := New(o)
 	if err != nil {
@@ -73,7 +74,33 @@ func connect(t *testing.T, o Options, attach *frames.Attach) *client {
 	if err := nc.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	return begin(t, nc, attach)
+	return nc
+}
+
+// connect returns a client of a front-end with the options over a pipe.
+func connect(t *testing.T, o Options, attach *frames.Attach) *client {
+	t.Helper()
+	return begin(t, piped(t, o), attach)
+}
+
+// owned returns a connection that is open and that nothing runs: the test is its owner.
+func owned(t *testing.T) *conn {
+	t.Helper()
+	f, err := New(Options{Env: protocols.Env{Broker: memory(t), Auth: prototest.Users(nil), Log: zerolog.Nop()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, peer := net.Pipe()
+	t.Cleanup(func() { server.Close(); peer.Close() })
+	return ownedOn(f, server)
+}
+
+// ownedOn returns another one, of a front-end that is there.
+func ownedOn(f *Frontend, nc net.Conn) *conn {
+	c := newConn(f, nc, nil, routing.Principal{}, time.Time{})
+	c.clock.timer.Stop()
+	c.state, c.peer.maxFrame = opened, f.o.MaxFrameSize
+	return c
 }
 
 // [54] What our open says.

@@ -1,11 +1,9 @@
 package amqp
 
 import (
-	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -13,7 +11,6 @@ import (
 	"github.com/selvedge-mq/selvedge/protocols/amqp/frames"
 	"github.com/selvedge-mq/selvedge/protocols/amqp/wire"
 	"github.com/selvedge-mq/selvedge/protocols/prototest"
-	"github.com/selvedge-mq/selvedge/routing"
 )
 
 // [76] A client that comes back by another listener of the node takes its link
@@ -56,15 +53,7 @@ func TestTransport_2_6_1_StealingByListener(t *testing.T) {
 // The session may end while another connection asks for the name: nothing follows
 // the end on its channel.
 func TestTransport_2_5_5_StolenAfterTheEnd(t *testing.T) {
-	f, err := New(Options{Env: protocols.Env{Broker: memory(t), Auth: prototest.Users(nil), Log: zerolog.Nop()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, peer := net.Pipe()
-	t.Cleanup(func() { server.Close(); peer.Close() })
-	c := newConn(f, server, nil, routing.Principal{}, time.Time{})
-	c.clock.timer.Stop()
-	c.state, c.peer.maxFrame = opened, f.o.MaxFrameSize
+	c := owned(t)
 	s := &session{c: c, handleMax: maxHandle}
 	c.sessions.put(0, s)
 	if b := s.onAttach(&frames.Attach{

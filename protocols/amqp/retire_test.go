@@ -1,28 +1,15 @@
 package amqp
 
 import (
-	"net"
 	"testing"
-	"time"
 
-	"github.com/rs/zerolog"
-
-	"github.com/selvedge-mq/selvedge/protocols"
-	"github.com/selvedge-mq/selvedge/protocols/prototest"
 	"github.com/selvedge-mq/selvedge/routing"
 )
 
 // A settlement beyond what transactions may hold can only be rolled back: what the
 // client has forgotten comes again. It stayed with the link until its end.
 func TestTransactions_4_4_2_BeyondTheLimit(t *testing.T) {
-	f, err := New(Options{Env: protocols.Env{Broker: memory(t), Auth: prototest.Users(nil), Log: zerolog.Nop()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, peer := net.Pipe()
-	t.Cleanup(func() { server.Close(); peer.Close() })
-	c := newConn(f, server, nil, routing.Principal{}, time.Time{})
-	c.clock.timer.Stop()
+	c := owned(t)
 	c.retired = maxRetired
 	s, sub := &session{c: c}, &settledOnce{}
 	l := &sending{link: link{s: s}, sub: sub}

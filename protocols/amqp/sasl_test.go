@@ -1,11 +1,9 @@
 package amqp
 
 import (
-	"context"
 	"net"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/xdg-go/scram"
@@ -25,20 +23,7 @@ type saslClient struct {
 
 func dialSASL(t *testing.T, auth protocols.Authenticator) *saslClient {
 	t.Helper()
-	f, err := New(Options{Env: protocols.Env{Broker: memory(t), Auth: auth, Log: zerolog.Nop(), Node: "n1"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, nc := net.Pipe()
-	ended := make(chan error, 1)
-	go func() { ended <- f.Serve(context.Background(), server) }()
-	t.Cleanup(func() {
-		nc.Close()
-		<-ended //nolint:errcheck // the client left
-	})
-	if err := nc.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
+	nc := piped(t, Options{Env: protocols.Env{Broker: memory(t), Auth: auth, Log: zerolog.Nop(), Node: "n1"}})
 	c := &saslClient{t: t, nc: nc, in: newReader(nc, new(pools), 512)}
 	c.write(frames.Version(frames.ProtocolSASL).Append(nil))
 	if _, err := c.in.peek(frames.ProtocolSize); err != nil {
