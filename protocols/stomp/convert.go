@@ -107,16 +107,19 @@ func encodeHead(dst []byte, m *routing.Message, destination string, length int64
 	return append(dst, '\n')
 }
 
-// appendProperties writes each property as text, and the types of those that
-// are no strings in one header, so that a message sent back gets them again.
+// appendProperties writes each property as text, the first of those with the same
+// key, and the types of those that are no strings in one header, so that a message
+// sent back gets them again.
 func appendProperties(dst []byte, properties []routing.Property) []byte {
 	var types []byte
+	seen := make(map[string]bool, len(properties))
 	for _, p := range properties {
 		text, kind := propertyText(p.Value)
 		key := p.Key
-		if key == "" {
+		if key == "" || seen[key] {
 			continue
 		}
+		seen[key] = true
 		if reserved(key) {
 			key = clashPrefix + key
 		}

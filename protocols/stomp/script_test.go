@@ -108,7 +108,7 @@ func (plainCodec) Decode(p []byte) (*routing.Message, error) {
 	}
 	return &routing.Message{
 		Body: p, MessageID: "m:1", Subject: "greeting", Priority: 7, To: "examples",
-		Properties: []routing.Property{{Key: "n", Value: int64(5)}, {Key: "ack", Value: "x"}, {Key: "line", Value: "a\nb"}},
+		Properties: []routing.Property{{Key: "n", Value: int64(5)}, {Key: "ack", Value: "x"}, {Key: "line", Value: "a\nb"}, {Key: "k:ey", Value: "v"}, {Key: "nul", Value: "a\x00b"}, {Key: "n", Value: "again"}},
 	}, nil
 }
 func (plainCodec) Encode(m *routing.Message) ([]byte, error) { return m.Body, nil }

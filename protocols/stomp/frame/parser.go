@@ -178,7 +178,7 @@ func foreign(head []byte) bool {
 			return true
 		}
 	}
-	return bytes.Contains(line, []byte(" HTTP/1."))
+	return bytes.Contains(line, []byte(" HTTP/"))
 }
 
 func (p *parser) headerLines(b *Batch) (more bool, err error) {
