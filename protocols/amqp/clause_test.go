@@ -128,6 +128,7 @@ func TestTransport_2_6_13_ResumedFromTheLiving(t *testing.T) { script(t, "resume
 func TestTransactions_4_4_2_SettlementsThatFail(t *testing.T) { script(t, "txsettle") }
 
 func TestTransport_2_3_1_Edges(t *testing.T)                      { script(t, "frameedges") }
+func TestTypes_1_6_BombsEndTheirConnection(t *testing.T)          { script(t, "framebombs") }
 func TestSecurity_5_3_3_Edges(t *testing.T)                       { script(t, "sasledges") }
 func TestTransport_2_8_14_ErrorsFitTheSmallestFrame(t *testing.T) { script(t, "errorslong") }
 func TestTransport_2_7_4_IdsThatGoBack(t *testing.T)              { script(t, "flowback") }
