@@ -17,24 +17,29 @@ import (
 // protonExamples is where Debian's packages put the sources of Proton's examples.
 const protonExamples = "/usr/share/proton/examples"
 
-// protonExample compiles an example of Proton and returns the program, or skips
-// the test and names the packages that it needs.
+// protonExample compiles an example of Proton, see [protonProgram].
 func protonExample(t *testing.T, dir, source string) string {
 	t.Helper()
+	return protonProgram(t, dir, filepath.Join(protonExamples, strings.TrimPrefix(filepath.Ext(source), "."), source))
+}
+
+// protonProgram compiles a client of Proton for C or C++ and returns the program, or
+// skips the test and names the packages that it needs.
+func protonProgram(t *testing.T, dir, path string) string {
+	t.Helper()
 	compiler, libraries := "cc", []string{"-lqpid-proton"}
-	if filepath.Ext(source) == ".cpp" {
+	if filepath.Ext(path) == ".cpp" {
 		compiler, libraries = "c++", []string{"-std=c++17", "-lqpid-proton-cpp"}
 	}
-	path := filepath.Join(protonExamples, strings.TrimPrefix(filepath.Ext(source), "."), source)
 	_, err := exec.LookPath(compiler)
-	if _, missing := os.Stat(path); err != nil || missing != nil {
-		t.Skip("the examples of Proton cannot be compiled: apt-get install g++ libqpid-proton-cpp12-dev " +
+	if _, missing := os.Stat(protonExamples); err != nil || missing != nil {
+		t.Skip("the clients of Proton cannot be compiled: apt-get install g++ libqpid-proton-cpp12-dev " +
 			"libqpid-proton11-dev libqpid-proton11-dev-examples libqpid-proton-cpp12-dev-doc")
 	}
-	program := filepath.Join(dir, strings.ReplaceAll(source, ".", "-"))
+	program := filepath.Join(dir, strings.ReplaceAll(filepath.Base(path), ".", "-"))
 	out, err := exec.CommandContext(bounded(t), compiler, append([]string{"-O0", "-w", "-o", program, path}, libraries...)...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("compile %s: %v\n%s", source, err, out)
+		t.Fatalf("compile %s: %v\n%s", path, err, out)
 	}
 	return program
 }
@@ -82,6 +87,36 @@ func TestAMQP_ProtonCPP(t *testing.T) {
 	saysAll(t, []string{"all messages confirmed"}, send, "-a", n.AMQP+"/proton.cpp", "-m", "100")
 	saysAll(t, []string{`"sequence"=100`}, receive, "-a", n.AMQP+"/proton.cpp", "-m", "100")
 	harness.AwaitDepth(t, n.HTTP, "proton.cpp", 0)
+}
+
+// What the examples for C++ do not do: both settle modes, credit one at a time and
+// many, and a drain that gives the rest of it back.
+func TestAMQP_ProtonCPPModes(t *testing.T) {
+	n := harness.Start(t, harness.Options{})
+	client := protonProgram(t, t.TempDir(), "testdata/protonmodes.cpp")
+	for _, mode := range []string{"unsettled", "settled"} {
+		t.Run(mode, func(t *testing.T) {
+			queue := "proton.modes." + mode
+			saysAll(t, []string{"drained"}, client, "//"+n.AMQP, queue, mode)
+			harness.AwaitDepth(t, n.HTTP, queue, 0)
+		})
+	}
+}
+
+// The examples that send and receive in threads of their own, one of them with credit
+// that it grants by hand; and the browser, which is refused.
+func TestAMQP_ProtonCPPThreads(t *testing.T) {
+	n := harness.Start(t, harness.Options{})
+	dir, url := t.TempDir(), "//"+n.AMQP
+	saysAll(t, []string{"500 messages sent and received"}, protonExample(t, dir, "multithreaded_client.cpp"), url, "proton.threads", "500")
+	saysAll(t, []string{"1500 messages sent and received"}, protonExample(t, dir, "multithreaded_client_flow_control.cpp"), url, "proton.flow", "500", "3")
+	out, err := exec.CommandContext(shortly(t), protonExample(t, dir, "queue_browser.cpp"), url, "proton.threads").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "not-implemented") {
+		t.Errorf("got %v: %s, want that browsing is not implemented", err, out)
+	}
+	for _, queue := range []string{"proton.threads", "proton.flow"} {
+		harness.AwaitDepth(t, n.HTTP, queue, 0)
+	}
 }
 
 // A selector is honored or refused, never ignored; the example client dies of a
