@@ -39,16 +39,9 @@ func TestBurial_EachDeadLetterArrivesOnceThroughLeaderChanges(t *testing.T) {
 		}
 		p.until("all messages", func() bool { return len(p.got) == total })
 		var letters atomic.Int32
-		for _, n := range c.nodes { // what holds a payload now is a dead letter in its new shard
-			for s := range 2 {
-				n.fabric.View(s).SetHook(func(op memlog.Op) memlog.Fault {
-					if op.Kind == memlog.Append && bytes.Contains(op.Rec, []byte("/1")) && letters.Add(1)%3 == 1 {
-						return memlog.Fault{LoseAnswer: true, Err: memlog.ErrTimeout}
-					}
-					return memlog.Fault{}
-				})
-			}
-		}
+		c.loseAnswers(func(rec []byte) bool { // what holds a payload now is a dead letter in its new shard
+			return bytes.Contains(rec, []byte("/1")) && letters.Add(1)%3 == 1
+		})
 		for i, m := range p.got {
 			subs[m.Envelope.Address.Name].Settle(m.Tag, rejected, p, uint64(200000+i))
 		}

@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"testing"
@@ -22,14 +21,7 @@ func TestFailover_ANodeThatComesBackJoinsThoughAConfirmationWasUnderWay(t *testi
 	if err := p.result(1); err != nil {
 		t.Fatal(err)
 	}
-	appending := make(chan struct{}, 1)
-	a.fabric.View(0).SetHook(func(op memlog.Op) memlog.Fault {
-		if op.Kind == memlog.Append && bytes.Contains(op.Rec, []byte("second")) {
-			appending <- struct{}{}
-			return memlog.Fault{Delay: 300 * time.Millisecond}
-		}
-		return memlog.Fault{}
-	})
+	appending := a.slowAppend("second", 300*time.Millisecond)
 	p.send(2, "q", "second", true)
 	<-appending
 	c.net.sever("b")
@@ -55,14 +47,7 @@ func TestFailover_AConfirmationOfAFormerProcessDoesNotConfirmNewSends(t *testing
 		p.send(uint64(i), "q", "before", true)
 		_ = p.result(uint64(i))
 	}
-	appending := make(chan struct{}, 1)
-	a.fabric.View(0).SetHook(func(op memlog.Op) memlog.Fault {
-		if op.Kind == memlog.Append && bytes.Contains(op.Rec, []byte("slow")) {
-			appending <- struct{}{}
-			return memlog.Fault{Delay: 1500 * time.Millisecond}
-		}
-		return memlog.Fault{}
-	})
+	appending := a.slowAppend("slow", 1500*time.Millisecond)
 	p.send(10, "q", "slow", true)
 	<-appending
 	c.net.sever("b")

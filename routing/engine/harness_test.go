@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -173,6 +174,35 @@ func (n *testNode) serves(t *testing.T, shard int) {
 func (n *testNode) leadAll() {
 	for i := range n.fabric.Shards() {
 		n.fabric.Lead(i)
+	}
+}
+
+// slowAppend has the append of a record that holds a text take a while, and tells when
+// it has begun.
+func (n *testNode) slowAppend(text string, d time.Duration) (begun <-chan struct{}) {
+	appending := make(chan struct{}, 1)
+	n.fabric.View(0).SetHook(func(op memlog.Op) memlog.Fault {
+		if op.Kind != memlog.Append || !bytes.Contains(op.Rec, []byte(text)) {
+			return memlog.Fault{}
+		}
+		appending <- struct{}{}
+		return memlog.Fault{Delay: d}
+	})
+	return appending
+}
+
+// loseAnswers has those appends answered by nobody for which f is true, whichever node
+// makes them.
+func (c *testCluster) loseAnswers(f func(rec []byte) bool) {
+	for _, n := range c.nodes {
+		for i := range n.fabric.Shards() {
+			n.fabric.View(i).SetHook(func(op memlog.Op) memlog.Fault {
+				if op.Kind == memlog.Append && f(op.Rec) {
+					return memlog.Fault{LoseAnswer: true, Err: memlog.ErrTimeout}
+				}
+				return memlog.Fault{}
+			})
+		}
 	}
 }
 

@@ -40,16 +40,7 @@ func TestLarge_DeadLettersArriveOnceAndWhole(t *testing.T) {
 		}
 		p.until("all messages", func() bool { return len(p.got) == len(queues) })
 		var appends atomic.Int32
-		for _, n := range c.nodes {
-			for s := range 2 {
-				n.fabric.View(s).SetHook(func(op memlog.Op) memlog.Fault {
-					if op.Kind == memlog.Append && len(op.Rec) > 100_000 && appends.Add(1)%9 == 4 {
-						return memlog.Fault{LoseAnswer: true, Err: memlog.ErrTimeout}
-					}
-					return memlog.Fault{}
-				})
-			}
-		}
+		c.loseAnswers(func(rec []byte) bool { return len(rec) > 100_000 && appends.Add(1)%9 == 4 })
 		for i, m := range p.got {
 			subs[m.Envelope.Address.Name].Settle(m.Tag, rejected, p, uint64(200+i))
 		}

@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"bytes"
 	"context"
 	"sync/atomic"
 	"testing"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/selvedge-mq/selvedge/routing"
 	"github.com/selvedge-mq/selvedge/routing/engine"
-	"github.com/selvedge-mq/selvedge/routing/memlog"
 )
 
 // Without a lease nothing that is not logged may be confirmed.
@@ -37,14 +35,7 @@ func TestLease_WhatIsNotLoggedIsNotConfirmedBehindALateRecord(t *testing.T) {
 		if err := p.result(1); err != nil {
 			t.Fatal(err)
 		}
-		appending := make(chan struct{}, 1)
-		a.fabric.View(0).SetHook(func(op memlog.Op) memlog.Fault {
-			if op.Kind == memlog.Append && bytes.Contains(op.Rec, []byte("slow")) {
-				appending <- struct{}{}
-				return memlog.Fault{Delay: 1500 * time.Millisecond}
-			}
-			return memlog.Fault{}
-		})
+		appending := a.slowAppend("slow", 1500*time.Millisecond)
 		p.send(2, "q", "slow", true)
 		<-appending
 		p.send(3, "q", "soft", false) // sealed behind the record, while the lease is held
