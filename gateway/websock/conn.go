@@ -135,10 +135,13 @@ func (f fragments) Close() error {
 }
 
 // Close says goodbye and waits some seconds for the client's answer.
-func (c *Conn) Close() error {
+func (c *Conn) Close() error { return c.CloseWith(int(websocket.StatusNormalClosure)) }
+
+// CloseWith closes as Close does, with another status than that of an orderly end.
+func (c *Conn) CloseWith(status int) error {
 	defer c.in.stop()
 	defer c.out.stop()
-	return c.ws.Close(websocket.StatusNormalClosure, "")
+	return c.ws.Close(websocket.StatusCode(status), "")
 }
 
 // Cut ends the connection at once.

@@ -34,6 +34,16 @@ var (
 	errIdle  = errors.New("stomp: the connection was idle for too long")
 )
 
+// statusCloser is the ability of a WebSocket to say why it ends.
+type statusCloser interface{ CloseWith(status int) error }
+
+// Why a WebSocket ends, but for an orderly end. [RFC 6455 7.4.1]
+const (
+	statusGoing  = 1001 // the node stops
+	statusBroken = 1002 // no frames of STOMP
+	statusTooBig = 1009 // beyond a limit
+)
+
 // closeWriter is the ability of TCP and TLS connections to end one direction.
 type closeWriter interface{ CloseWrite() error }
 
@@ -539,6 +549,20 @@ func (c *conn) write() {
 	}
 }
 
+// close closes the connection; a WebSocket says why.
+func (c *conn) close() error {
+	status := 0
+	if w, ok := errors.AsType[*wireError](c.m.cause); ok {
+		status = w.status
+	} else if errors.Is(c.m.cause, protocols.ErrDraining) {
+		status = statusGoing
+	}
+	if s, ok := c.nc.(statusCloser); ok && status != 0 {
+		return s.CloseWith(status)
+	}
+	return c.nc.Close()
+}
+
 // shut ends the goroutines. A graceful end gives the client the time to read
 // what was written.
 func (c *conn) shut(graceful bool) {
@@ -551,7 +575,7 @@ func (c *conn) shut(graceful bool) {
 		c.wg.Wait()
 		t.Stop()
 	}
-	_ = c.nc.Close() // the client is told what there was to tell
+	_ = c.close() // the client is told what there was to tell
 	c.wg.Wait()
 	for _, e := range c.events.Take(nil) {
 		if e.session != nil {

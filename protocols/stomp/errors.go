@@ -18,6 +18,7 @@ type wireError struct {
 	header  string // one more header, with its value
 	value   string
 
+	status      int    // of the end of a WebSocket; 0 is an orderly one
 	title, body string // message and body of RabbitMQ; empty: it has none of its own
 }
 

@@ -156,5 +156,9 @@ func (m *machine) cutShort(e *frame.SyntaxError) {
 		}
 		m.giveUp()
 	}
-	m.breach(invalid("%s", e.Reason), receipt, has)
+	w := invalid("%s", e.Reason)
+	if w.status = statusBroken; e.TooBig {
+		w.status = statusTooBig
+	}
+	m.breach(w, receipt, has)
 }

@@ -82,6 +82,7 @@ func (l Limits) withDefaults() (Limits, error) {
 // a WebSocket needs a method WriteMessage(p []byte) error beside those of
 // net.Conn: each call has one frame, or heart-beats, and shall be one message. So is a
 // frame that is too large for that, which is written to what a method
-// BeginMessage() (io.WriteCloser, error) returns.
+// BeginMessage() (io.WriteCloser, error) returns. Behind a breach of the framing, and
+// when the node stops, a method CloseWith(status int) error is called instead of Close.
 // Frames may be cut anywhere on their way in.
 func Subprotocols() []string { return []string{"v12.stomp", "v11.stomp", "v10.stomp"} }

@@ -31,7 +31,7 @@ func (p *parser) piece(b *Batch) (bool, error) {
 		end, over = p.scan+i, true
 	}
 	if p.passed+end-at > p.limits.Body {
-		return false, &SyntaxError{Reason: "the maximum data length was exceeded"}
+		return false, &SyntaxError{Reason: "the maximum data length was exceeded", TooBig: true}
 	}
 	first := p.stage != stagePieces
 	if end == at && !over && !first {

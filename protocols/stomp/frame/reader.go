@@ -13,6 +13,7 @@ var ErrTLS = errors.New("stomp: the client began a TLS handshake on a clear port
 type SyntaxError struct {
 	Reason  string // may be shown to the client
 	Receipt string // receipt header of the broken frame, as far as it was read
+	TooBig  bool   // a limit was exceeded
 }
 
 // Error returns the reason.
