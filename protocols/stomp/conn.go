@@ -3,7 +3,6 @@ package stomp
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"slices"
@@ -32,16 +31,6 @@ var (
 	errLogin = errors.New("stomp: no CONNECT within the login timeout")
 	errBeat  = errors.New("stomp: the client's heart-beats stopped")
 	errIdle  = errors.New("stomp: the connection was idle for too long")
-)
-
-// statusCloser is the ability of a WebSocket to say why it ends.
-type statusCloser interface{ CloseWith(status int) error }
-
-// Why a WebSocket ends, but for an orderly end. [RFC 6455 7.4.1]
-const (
-	statusGoing  = 1001 // the node stops
-	statusBroken = 1002 // no frames of STOMP
-	statusTooBig = 1009 // beyond a limit
 )
 
 // closeWriter is the ability of TCP and TLS connections to end one direction.
@@ -532,12 +521,6 @@ func (c *conn) read() {
 	}
 }
 
-// linger drops what the client still sends, so that the last frames are not
-// lost to a reset of the connection.
-func (c *conn) linger() {
-	_, _ = io.CopyN(io.Discard, c.nc, lingerBytes) // the end of it does not matter
-}
-
 // write is the writer goroutine. After an error it writes no more.
 func (c *conn) write() {
 	var failed error
@@ -546,44 +529,5 @@ func (c *conn) write() {
 			failed = c.writer.write(o)
 		}
 		c.fromWriter <- written{o.buf, failed}
-	}
-}
-
-// close closes the connection; a WebSocket says why.
-func (c *conn) close() error {
-	status := 0
-	if w, ok := errors.AsType[*wireError](c.m.cause); ok {
-		status = w.status
-	} else if errors.Is(c.m.cause, protocols.ErrDraining) {
-		status = statusGoing
-	}
-	if s, ok := c.nc.(statusCloser); ok && status != 0 {
-		return s.CloseWith(status)
-	}
-	return c.nc.Close()
-}
-
-// shut ends the goroutines. A graceful end gives the client the time to read
-// what was written.
-func (c *conn) shut(graceful bool) {
-	c.m.closeSession()
-	c.m.count()
-	close(c.discard)
-	close(c.toWriter)
-	if graceful && c.half != nil && !c.ended && c.half.CloseWrite() == nil {
-		t := time.AfterFunc(lingerTime, func() { _ = c.nc.Close() })
-		c.wg.Wait()
-		t.Stop()
-	}
-	_ = c.close() // the client is told what there was to tell
-	c.wg.Wait()
-	for _, e := range c.events.Take(nil) {
-		if e.session != nil {
-			e.session.Close()
-		}
-	}
-	c.claim.drop()
-	if c.batch != nil {
-		c.dropBatch()
 	}
 }
