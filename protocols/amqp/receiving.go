@@ -256,6 +256,9 @@ func (l *receiving) join(payload []byte) {
 	l.s.c.parts -= l.partial.memory()
 	l.partial.join(payload)
 	l.s.c.parts += l.partial.memory()
+	if u := l.partial.upload; u != nil {
+		u.follow(payload)
+	}
 }
 
 // tooLarge ends the link because of a message that has more bytes than may be.

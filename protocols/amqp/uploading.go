@@ -15,6 +15,7 @@ const uploadFrom = 512 << 10
 type uploading struct {
 	l    *receiving
 	up   routing.Upload // nil when it was refused before it began
+	rest message.Rest   // what comes behind the sections in front of the body
 	end  int64          // of the first body section, in the message; -1 if unknown
 	err  *frames.Error  // why it has failed: what still comes is dropped
 	lost error          // the same, when the engine says it
@@ -80,14 +81,31 @@ func (l *receiving) beginUpload(last bool) *breach {
 		return l.room(0)
 	}
 	c.parts -= p.memory()
-	p.upload = &uploading{l: l, err: bad, end: h.End()}
+	p.upload = &uploading{l: l, err: bad, end: h.End(), rest: h.Rest()}
 	if bad == nil {
 		e.Payload = p.buf[:h.Offset]
 		p.upload.up = c.routing.Upload(e)
+		p.upload.follow(p.buf[h.Offset:])
 		p.buf = append(make([]byte, 0, 2*routing.MaxPart), p.buf[h.Offset:]...)
 	}
 	c.parts += p.memory()
 	return nil
+}
+
+// follow looks at what came: what is no message is not handed on to those who would have
+// to read it.
+func (u *uploading) follow(b []byte) {
+	if u.err != nil {
+		return
+	}
+	if err := u.rest.Take(b); err != nil {
+		u.malformed(err)
+	}
+}
+
+func (u *uploading) malformed(err error) {
+	u.err = frames.Errorf(frames.DecodeFailed, "the message is malformed: %v", err)
+	u.abort()
 }
 
 // write hands the parts to the engine that are complete; the last part is what is
@@ -115,6 +133,11 @@ func (l *receiving) endUpload() *breach {
 	c.counts.received++
 	if u.err == nil && int64(p.size()) < u.end {
 		u.err = frames.Errorf(frames.DecodeFailed, "the message has %d bytes, its body ends at %d", p.size(), u.end)
+	}
+	if u.err == nil {
+		if err := u.rest.End(); err != nil {
+			u.malformed(err)
+		}
 	}
 	refused := refusal{id: p.id, settled: p.settled, tag: p.tag, err: u.err}
 	switch {
