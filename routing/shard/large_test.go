@@ -25,10 +25,17 @@ type largeModel struct {
 	open    map[uint64][][]byte
 	queued  map[uint64][]byte // by upload, the bytes behind the head
 	held    []Delivery
+	dead    []DeadLetter // handed to the leader
+	temp    routing.Address
+	temps   int
 	takings int
 }
 
 var largeSub = SubID{Session: 1, Sub: 1}
+
+// uploadSession brings the uploads. It has no lane of its own, so that it can be
+// forgotten alone.
+const uploadSession = 2
 
 // Uploads and large messages live through leaders, the cleaner and cuts, and leave
 // nothing behind.
@@ -46,6 +53,7 @@ func TestLarge_PropertyPartsStayTogether(t *testing.T) {
 
 func (m *largeModel) takeOver(log [][]byte, first uint64) {
 	m.takings++
+	m.dead = nil
 	m.l = leadFrom(m, m.opts, first, log)
 	for lane := byte(1); lane <= 2; lane++ {
 		m.next[lane] = m.l.s.OpenLane(LaneID{Session: 1, Lane: lane}, "n1", max(m.next[lane], 1))
@@ -67,19 +75,28 @@ func (m *largeModel) turn() {
 		}
 	}
 	m.held = append(m.held, fx.Deliveries...)
+	m.dead = append(m.dead, fx.DeadLetters...)
 	if fx.Purge > 0 {
 		m.l.log = m.l.log[fx.Purge-m.l.first+1:]
 		m.l.first = fx.Purge + 1
 	}
 	for _, d := range m.held {
-		m.readWhole(&d)
+		m.readWhole(d.Key)
+		if !m.l.s.Reads(largeSub, d.Key) {
+			m.Fatalf("message %x is not read by who has it in flight", d.Key)
+		}
+	}
+	for _, d := range m.dead {
+		if m.l.s.Locate(d.Key).Size > 0 {
+			m.readWhole(d.Key)
+		}
 	}
 }
 
-// readWhole compares a delivery, read from the log, with what was sent.
-func (m *largeModel) readWhole(d *Delivery) {
+// readWhole compares a message, read from the log, with what was sent.
+func (m *largeModel) readWhole(key uint64) {
 	m.Helper()
-	at := m.l.s.Locate(d.Key)
+	at := m.l.s.Locate(key)
 	env, err := envelope.Decode(m.bytesAt(at))
 	if err != nil {
 		m.Fatal(err)
@@ -90,7 +107,7 @@ func (m *largeModel) readWhole(d *Delivery) {
 	}
 	var got []byte
 	for int64(len(got)) < at.Parts {
-		part, start, ok := m.l.s.PartAt(d.Key, int64(len(got)))
+		part, start, ok := m.l.s.PartAt(key, int64(len(got)))
 		if !ok || start != int64(len(got)) {
 			m.Fatalf("upload %d: got no part at %d of %d", number, len(got), at.Parts)
 		}
@@ -98,9 +115,6 @@ func (m *largeModel) readWhole(d *Delivery) {
 	}
 	if !bytes.Equal(got, m.queued[number]) {
 		m.Fatalf("upload %d: got %q, want %q", number, got, m.queued[number])
-	}
-	if !m.l.s.Reads(largeSub, d.Key) {
-		m.Fatalf("upload %d is not read by who has it in flight", number)
 	}
 }
 
@@ -138,25 +152,77 @@ func (m *largeModel) part(t *rapid.T, n uint64) {
 	data := rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "part")
 	index := uint32(len(m.open[n]))
 	m.request(func(id LaneID, number uint64) bool {
-		return m.l.s.Part(id, number, UploadID{Session: 1, Number: n}, index, data)
+		return m.l.s.Part(id, number, UploadID{Session: uploadSession, Number: n}, index, data)
 	})
 	m.open[n] = append(m.open[n], data)
 }
 
-func (m *largeModel) Message(t *rapid.T) {
+func (m *largeModel) Message(t *rapid.T) { m.message(t, routing.Queue("q")) }
+
+func (m *largeModel) message(t *rapid.T, to routing.Address) {
 	n := m.pick(t)
 	whole := bytes.Join(m.open[n], nil)
 	delete(m.open, n)
 	m.queued[n] = whole
 	m.request(func(id LaneID, number uint64) bool {
-		return m.l.s.SendLarge(id, number, UploadID{Session: 1, Number: n}, int64(len(whole)), env("q", fmt.Sprint(n), true))
+		return m.l.s.SendLarge(id, number, UploadID{Session: uploadSession, Number: n}, int64(len(whole)), envTo(to, fmt.Sprint(n), true))
 	})
+}
+
+// Temporary makes a temporary queue, or sends to it.
+func (m *largeModel) Temporary(t *rapid.T) {
+	if m.temp.Name != "" {
+		m.message(t, m.temp)
+		return
+	}
+	m.temps++
+	m.temp = routing.Address{Kind: routing.KindTempQueue, Name: fmt.Sprint("temporary", m.temps)}
+	m.request(func(id LaneID, number uint64) bool { return m.l.s.Create(id, number, m.temp) })
+}
+
+// Gone ends the temporary queue, and all that is in it.
+func (m *largeModel) Gone(t *rapid.T) {
+	if m.temp.Name == "" {
+		t.Skip("there is no temporary queue")
+	}
+	m.request(func(id LaneID, number uint64) bool { return m.l.s.Delete(id, number, m.temp) })
+	m.temp = routing.Address{}
+}
+
+// GiveUp ends the uploads that idle: all of them.
+func (m *largeModel) GiveUp(*rapid.T) {
+	m.l.s.GiveUpUploads(1, 1)
+	m.l.s.GiveUpUploads(2, 1)
+	clear(m.open)
+}
+
+// Forget ends the session of the uploads, as when its node has left.
+func (m *largeModel) Forget(*rapid.T) {
+	m.l.s.Forget(uploadSession)
+	m.turn()
+	clear(m.open)
+}
+
+// Buried ends a dead letter, or has it go again.
+func (m *largeModel) Buried(t *rapid.T) {
+	if len(m.dead) == 0 {
+		t.Skip("nothing is dying")
+	}
+	key := m.dead[0].Key
+	m.dead = m.dead[1:]
+	if m.l.s.Locate(key).Size > 0 && rapid.Bool().Draw(t, "refused") {
+		m.l.s.Unburied(key, routing.CodeClosed)
+		return
+	}
+	m.l.s.Buried(key)
 }
 
 func (m *largeModel) Abort(t *rapid.T) {
 	n := m.pick(t)
 	delete(m.open, n)
-	m.request(func(id LaneID, number uint64) bool { return m.l.s.Abort(id, number, UploadID{Session: 1, Number: n}) })
+	m.request(func(id LaneID, number uint64) bool {
+		return m.l.s.Abort(id, number, UploadID{Session: uploadSession, Number: n})
+	})
 }
 
 func (m *largeModel) Small(*rapid.T) {
@@ -172,7 +238,9 @@ func (m *largeModel) Settle(t *rapid.T) {
 		t.Skip("nothing is in flight")
 	}
 	i := rapid.IntRange(0, len(m.held)-1).Draw(t, "delivery")
-	o := rapid.SampledFrom([]routing.Outcome{accepted, accepted, {Kind: routing.Released}, {Kind: routing.Modified, DeliveryFailed: true}}).Draw(t, "outcome")
+	o := rapid.SampledFrom([]routing.Outcome{
+		accepted, accepted, {Kind: routing.Released}, {Kind: routing.Rejected}, {Kind: routing.Modified, DeliveryFailed: true},
+	}).Draw(t, "outcome")
 	m.settle(i, o)
 }
 
@@ -248,11 +316,20 @@ func TestLarge_EntriesHaveTheirBytes(t *testing.T) {
 func (m *largeModel) finish() {
 	m.turn()
 	for n := range m.open {
-		m.request(func(id LaneID, number uint64) bool { return m.l.s.Abort(id, number, UploadID{Session: 1, Number: n}) })
+		m.request(func(id LaneID, number uint64) bool {
+			return m.l.s.Abort(id, number, UploadID{Session: uploadSession, Number: n})
+		})
+	}
+	if m.temp.Name != "" {
+		m.request(func(id LaneID, number uint64) bool { return m.l.s.Delete(id, number, m.temp) })
 	}
 	for range 3 {
 		m.l.s.Grant(largeSub, 1000)
 		m.turn()
+		for _, d := range m.dead {
+			m.l.s.Buried(d.Key)
+		}
+		m.dead = nil
 		for len(m.held) > 0 {
 			m.settle(0, accepted)
 		}
@@ -274,7 +351,7 @@ func TestLarge_UploadsAreGivenUpInTheirOrder(t *testing.T) {
 	l.s.OpenLane(lane, "n1", 1)
 	const uploads = 50
 	for n := range uint64(uploads) {
-		l.s.Part(lane, n+1, UploadID{Session: 1, Number: n}, 0, []byte("part"))
+		l.s.Part(lane, n+1, UploadID{Session: uploadSession, Number: n}, 0, []byte("part"))
 	}
 	l.turn()
 	l.s.GiveUpUploads(1, 10)
