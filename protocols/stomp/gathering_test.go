@@ -78,6 +78,7 @@ type asked struct {
 
 func (a *asked) Read(_ routing.Tag, _ int64, _ int, to routing.PieceSink, _ uint64) { a.to = to }
 func (a *asked) Grant(n int32)                                                      { a.granted += n }
+
 func (a *asked) Settle(_ routing.Tag, o routing.Outcome, _ routing.Completer, _ uint64) {
 	a.outcomes = append(a.outcomes, o)
 }
