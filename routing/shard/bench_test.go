@@ -10,10 +10,8 @@ import (
 // Send to the record of its settlement, 100 messages a record.
 func BenchmarkThroughShard(b *testing.B) {
 	const batch = 100
-	sends, settles := LaneID{Session: 1, Lane: 2}, LaneID{Session: 1, Lane: 1}
 	l := lead(b, Options{}, nil)
-	l.s.OpenLane(sends, "n1", 1)
-	l.s.OpenLane(settles, "n1", 1)
+	sends, settles := l.openLanes()
 	sub := SubID{Session: 1, Sub: 1}
 	l.s.Subscribe(sub, routing.Queue("q"))
 	l.s.Grant(sub, 2*batch)

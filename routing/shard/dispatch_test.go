@@ -10,9 +10,7 @@ import (
 // never gets the next one, and the leader writes the same reservation for ever.
 func TestDispatch_AReservationGetsPastMessagesThatAreNotWanted(t *testing.T) {
 	l := lead(t, Options{}, nil)
-	sends, settles := LaneID{Session: 1, Lane: 2}, LaneID{Session: 1, Lane: 1}
-	l.s.OpenLane(sends, "n1", 1)
-	l.s.OpenLane(settles, "n1", 1)
+	_, settles := l.openLanes()
 	sub := SubID{Session: 1, Sub: 1}
 	l.s.Subscribe(sub, routing.Queue("q"))
 	l.s.Grant(sub, 64)
@@ -45,9 +43,7 @@ func TestDispatch_ABacklogOfExhaustedMessagesDiesInManyRecords(t *testing.T) {
 	const count = 200
 	o := Options{DeadLetter: routing.Queue("dead"), DeadLetterHere: true, MaxFailed: 2}
 	l := lead(t, o, nil)
-	sends, settles := LaneID{Session: 1, Lane: 2}, LaneID{Session: 1, Lane: 1}
-	l.s.OpenLane(sends, "n1", 1)
-	l.s.OpenLane(settles, "n1", 1)
+	_, settles := l.openLanes()
 	sendRange(l, 1, count, 1)
 	sub := SubID{Session: 1, Sub: 1}
 	l.s.Subscribe(sub, routing.Queue("q"))

@@ -11,9 +11,7 @@ import (
 // forgotten by the heap.
 func TestExpiry_AReleasedMessageStillExpires(t *testing.T) {
 	l := lead(t, Options{}, nil)
-	sends, settles := LaneID{Session: 1, Lane: 2}, LaneID{Session: 1, Lane: 1}
-	l.s.OpenLane(sends, "n1", 1)
-	l.s.OpenLane(settles, "n1", 1)
+	sends, settles := l.openLanes()
 	sub := SubID{Session: 1, Sub: 1}
 	l.s.Subscribe(sub, routing.Queue("q"))
 	l.s.Grant(sub, 1)
@@ -37,9 +35,7 @@ func TestExpiry_AReleasedMessageStillExpires(t *testing.T) {
 // time came: at a high rate that is all of the memory.
 func TestExpiry_WhatIsConsumedIsForgotten(t *testing.T) {
 	l := lead(t, Options{}, nil)
-	sends, settles := LaneID{Session: 1, Lane: 2}, LaneID{Session: 1, Lane: 1}
-	l.s.OpenLane(sends, "n1", 1)
-	l.s.OpenLane(settles, "n1", 1)
+	sends, settles := l.openLanes()
 	sub := SubID{Session: 1, Sub: 1}
 	l.s.Subscribe(sub, routing.Queue("q"))
 	send := func(i int) {

@@ -86,9 +86,7 @@ func workOn(t *testing.T, l *leader) {
 // fuzzLog is a log with every kind of entry.
 func fuzzLog(t failer) [][]byte {
 	l := lead(t, Options{CleanAbove: 1, CutBytes: 1}, nil)
-	sends, settles := LaneID{Session: 1, Lane: 2}, LaneID{Session: 1, Lane: 1}
-	l.s.OpenLane(sends, "n1", 1)
-	l.s.OpenLane(settles, "n1", 1)
+	sends, settles := l.openLanes()
 	for n := range uint64(3) {
 		l.s.Send(sends, n+1, env("q", "body", true))
 	}

@@ -107,12 +107,17 @@ func sendRange(l *leader, from, to, size int) {
 	}
 }
 
-func TestShard_AMessageGoesThroughAndSurvivesALeader(t *testing.T) {
-	l := lead(t, Options{}, nil)
-	sends := LaneID{Session: 1, Lane: 2}
-	settles := LaneID{Session: 1, Lane: 1}
+// openLanes opens the lanes of a node's session.
+func (l *leader) openLanes() (sends, settles LaneID) {
+	sends, settles = LaneID{Session: 1, Lane: 2}, LaneID{Session: 1, Lane: 1}
 	l.s.OpenLane(sends, "n1", 1)
 	l.s.OpenLane(settles, "n1", 1)
+	return sends, settles
+}
+
+func TestShard_AMessageGoesThroughAndSurvivesALeader(t *testing.T) {
+	l := lead(t, Options{}, nil)
+	sends, settles := l.openLanes()
 	for i, body := range []string{"a", "b", "c"} {
 		if !l.s.Send(sends, uint64(i+1), env("q", body, body != "b")) {
 			t.Fatalf("send %d was not taken", i+1)
