@@ -90,7 +90,8 @@ func stompOptions(c *config.Config, port config.Listener, env protocols.Env) sto
 		Env: env, Dialect: stomp.Dialect(cmp.Or(port.Dialect, c.STOMPDialect)), Persistent: c.STOMPPersistent.On,
 		Switches: stomp.Switches{
 			Nack: stomp.Nack(c.STOMPNack), Bare: stomp.Bare(c.STOMPBareNames), LateAck: stomp.LateAck(c.STOMPLateAck),
-			ClientIDs:          stomp.ClientIDs(c.STOMPClientIDs),
+			ClientIDs: stomp.ClientIDs(c.STOMPClientIDs), Commas: stomp.Commas(c.STOMPCommas), Slashes: stomp.Slashes(c.STOMPSlashes),
+			Wildcards: stomp.Wildcards(c.STOMPWildcards), QueueWildcards: stomp.QueueWildcards(c.STOMPQueueWildcards),
 			TransactionReceipt: stomp.TransactionReceipt(c.STOMPTransactionReceipt), Server: c.STOMPServer, Hosts: c.STOMPHosts,
 			KeepOpen: c.STOMPKeepOpen.On,
 		},

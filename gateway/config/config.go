@@ -92,6 +92,10 @@ type Config struct {
 	STOMPTransactionReceipt string        `name:"stomp-transaction-receipt" group:"STOMP" placeholder:"WHEN" help:"When a SEND inside a transaction is answered: at-once or at-commit. Default: by the dialect."`
 	STOMPLateAck            string        `name:"stomp-late-ack" group:"STOMP" placeholder:"HOW" help:"How an ACK is answered that names nothing under way: lenient or error. Default: by the dialect."`
 	STOMPClientIDs          string        `name:"stomp-client-ids" group:"STOMP" placeholder:"RULE" help:"How many connections to the node may have the same client-id: share is any number; one with refuse, which the second is told, and with take-over, which ends the first if it is of the same user. Default: by the dialect."`
+	STOMPCommas             string        `name:"stomp-commas" group:"STOMP" placeholder:"MEANING" help:"What a comma in a destination means: separate (several destinations, on SEND) or literal. Default: by the dialect."`
+	STOMPSlashes            string        `name:"stomp-slashes" group:"STOMP" placeholder:"SPELLING" help:"How a slash stands in a name: literal, or encoded as %2F. Default: by the dialect."`
+	STOMPWildcards          string        `name:"stomp-wildcards" group:"STOMP" placeholder:"FAMILY" help:"Which words of a name are wildcards, which are refused so far: activemq (* and >), amqp (* and #) or both; others are literal. Default: by the dialect."`
+	STOMPQueueWildcards     string        `name:"stomp-queue-wildcards" group:"STOMP" placeholder:"ON" help:"Whether they are wildcards in the names of queues, too: on, or off for literal. Default: by the dialect."`
 	STOMPServer             string        `name:"stomp-server" group:"STOMP" placeholder:"TEXT" help:"The header server of CONNECTED. Default: product and version, and the dialect."`
 	STOMPHosts              List          `name:"stomp-hosts" group:"STOMP" placeholder:"A,B" help:"Virtual hosts that CONNECT may name; * is any. Default: by the dialect."`
 	STOMPKeepOpen           Switch        `name:"stomp-keep-open" group:"STOMP" default:"false" value:"BOOL" help:"Whether the connection stays open behind an ERROR about a single request."`

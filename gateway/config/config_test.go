@@ -120,6 +120,7 @@ func TestEverySettingInTheFile(t *testing.T) {
 		TLSCert: "cert.pem", TLSKey: "key.pem", TLSClientCA: "ca.pem", TLSClientAuth: "required", TLSMinVersion: "1.3",
 		ClusterCert: "node.pem", ClusterKey: "node.key", ClusterCA: "nodes.pem", DiskLow: 4 << 30, DiskFull: 2 << 30, Scrub: 1 << 20,
 		STOMPDialect: "rabbitmq", STOMPNack: "requeue", STOMPBareNames: "topic", STOMPTransactionReceipt: "at-commit", STOMPLateAck: "error",
+		STOMPCommas: "literal", STOMPSlashes: "encoded", STOMPWildcards: "amqp", STOMPQueueWildcards: "on",
 		STOMPClientIDs: "take-over", STOMPServer: "ActiveMQ/5.18", STOMPHosts: List{"/", "shop"}, STOMPKeepOpen: Switch{On: true}, STOMPPersistent: Switch{On: true}, STOMPLoginFrame: 8 << 10,
 		STOMPSubscriptions: 1, STOMPTemporary: 2, STOMPTransactions: 3, STOMPTransactionSize: 4, STOMPIdle: time.Hour,
 		STOMPTransactionTimeout: time.Minute, STOMPWriteTimeout: 2 * time.Minute,

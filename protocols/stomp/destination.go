@@ -190,7 +190,7 @@ func (b *behavior) qualify(d *destination) error {
 func (b *behavior) check(d *destination) error {
 	name, queue := d.address.Name, d.address.Kind == routing.KindQueue
 	switch {
-	case b.composite && queue && strings.HasPrefix(name, "Consumer.") && strings.Contains(name, ".VirtualTopic."):
+	case b.legacy && queue && strings.HasPrefix(name, "Consumer.") && strings.Contains(name, ".VirtualTopic."):
 		return notSupported("queues of virtual topics are not supported yet: %s", d.name)
 	case queue && !b.queueWildcards, temporary(d.address.Kind):
 		return nil

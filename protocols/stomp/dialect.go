@@ -19,74 +19,6 @@ const (
 	Strict   Dialect = "strict" // the specification's words, and nothing that it does not allow
 )
 
-// Nack is what NACK does with a message.
-type Nack string
-
-// The outcomes of NACK; the empty one follows the dialect. A header requeue on
-// the frame always wins.
-const (
-	NackDeadLetter Nack = "dead-letter" // to the dead-letter address, at once
-	NackRequeue    Nack = "requeue"     // back to its place, the attempt counts
-	NackAccept     Nack = "accept"      // consumed, as ACK
-)
-
-// Bare is what a destination without a prefix names.
-type Bare string
-
-// The kinds of bare names; the empty one follows the dialect.
-const (
-	BareQueue Bare = "queue"
-	BareTopic Bare = "topic"
-)
-
-// TransactionReceipt is when a SEND inside a transaction is answered.
-type TransactionReceipt string
-
-// The moments; the empty one follows the dialect.
-const (
-	ReceiptAtOnce   TransactionReceipt = "at-once"   // when the transaction holds the message
-	ReceiptAtCommit TransactionReceipt = "at-commit" // when it is committed
-)
-
-// LateAck is the answer to an acknowledgment that names no delivery under way.
-type LateAck string
-
-// The answers; the empty one follows the dialect.
-const (
-	// LateAckLenient ignores it where a client can hardly know better: in an auto
-	// subscription, and after UNSUBSCRIBE. Otherwise it is an ERROR.
-	LateAckLenient LateAck = "lenient"
-	LateAckError   LateAck = "error"
-)
-
-// ClientIDs is how many connections to a node may have the same client-id.
-type ClientIDs string
-
-// The rules; the empty one follows the dialect.
-const (
-	ClientIDsShare    ClientIDs = "share"     // any number
-	ClientIDsRefuse   ClientIDs = "refuse"    // one: the second is refused, as by ActiveMQ
-	ClientIDsTakeOver ClientIDs = "take-over" // one: the second ends the first of the same user, and is refused by that of another
-)
-
-// Switches settle single points that the dialect presets. A zero field follows
-// the dialect.
-type Switches struct {
-	Nack               Nack
-	Bare               Bare
-	TransactionReceipt TransactionReceipt
-	LateAck            LateAck
-	ClientIDs          ClientIDs
-	// KeepOpen keeps the connection open behind an ERROR about a single request, as
-	// the three brokers do. The specification closes it, and so does every dialect.
-	KeepOpen bool
-	// Server is the whole value of CONNECTED's header server.
-	Server string
-	// Hosts are the virtual hosts that CONNECT may name; "*" stands for any. A
-	// CONNECT without host is admitted.
-	Hosts []string
-}
-
 // behavior is a dialect with its switches, resolved.
 type behavior struct {
 	nack           Nack
@@ -113,7 +45,7 @@ type behavior struct {
 
 	windowBytes      bool // activemq.prefetchSize counts octets
 	idOptional       bool // SUBSCRIBE and UNSUBSCRIBE may have no id
-	legacy           bool // words that begin with SUB and UNSUB are commands; in 1.0 a destination names a subscription with an id
+	legacy           bool // words that begin with SUB and UNSUB are commands; in 1.0 a destination names a subscription with an id; queues of virtual topics
 	refusesMessageID bool // SEND with message-id is an error
 	arguments        bool // x-… headers declare a queue
 	connectReceipt   bool // CONNECTED repeats receipt and request-id of CONNECT
@@ -167,42 +99,8 @@ func (d Dialect) resolve(s Switches) (*behavior, error) {
 	if !ok {
 		return nil, fmt.Errorf("stomp: Options.Dialect is %q, want activemq, artemis, rabbitmq or strict", d)
 	}
-	switch s.Nack {
-	case "":
-	case NackDeadLetter, NackRequeue, NackAccept:
-		b.nack = s.Nack
-	default:
-		return nil, fmt.Errorf("stomp: Switches.Nack is %q, want dead-letter, requeue or accept", s.Nack)
-	}
-	switch s.Bare {
-	case "":
-	case BareQueue:
-		b.bare = routing.KindQueue
-	case BareTopic:
-		b.bare = routing.KindTopic
-	default:
-		return nil, fmt.Errorf("stomp: Switches.Bare is %q, want queue or topic", s.Bare)
-	}
-	switch s.TransactionReceipt {
-	case "":
-	case ReceiptAtOnce, ReceiptAtCommit:
-		b.receiptAtOnce = s.TransactionReceipt == ReceiptAtOnce
-	default:
-		return nil, fmt.Errorf("stomp: Switches.TransactionReceipt is %q, want at-once or at-commit", s.TransactionReceipt)
-	}
-	switch s.LateAck {
-	case "":
-	case LateAckLenient, LateAckError:
-		b.lateAckError = s.LateAck == LateAckError
-	default:
-		return nil, fmt.Errorf("stomp: Switches.LateAck is %q, want lenient or error", s.LateAck)
-	}
-	switch s.ClientIDs {
-	case "":
-	case ClientIDsShare, ClientIDsRefuse, ClientIDsTakeOver:
-		b.clientIDs = s.ClientIDs
-	default:
-		return nil, fmt.Errorf("stomp: Switches.ClientIDs is %q, want share, refuse or take-over", s.ClientIDs)
+	if err := s.apply(&b); err != nil {
+		return nil, err
 	}
 	b.server, b.keepOpen = s.Server, s.KeepOpen
 	if len(s.Hosts) > 0 {
