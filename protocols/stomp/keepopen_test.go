@@ -24,6 +24,7 @@ func frames(all ...string) string {
 	return b.String()
 }
 
+// [stomp Error_01] What a request did is undone, and what comes behind it is done.
 func TestKeepOpenGoesOnBehindAnErrorAboutARequest(t *testing.T) {
 	const subscribe = "SUBSCRIBE|id:1|destination:/queue/a|ack:client||"
 	for _, c := range []struct {

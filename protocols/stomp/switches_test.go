@@ -11,7 +11,9 @@ import (
 )
 
 // Each switch does what its dialect does not: octets go in, octets come out, and the
-// broker has what is to be left when the client is gone.
+// broker has what is to be left when the client is gone. [stomp Ack_12] [stomp Ack_14]
+// [stomp Transaction_08] [stomp Connect_08] [stomp Connect_11] [stomp Destination_02]
+// [stomp Destination_04] [stomp Destination_05] [stomp Destination_06] [stomp Escaping_10]
 func TestEachSwitchWinsOverItsDialect(t *testing.T) {
 	const (
 		taken = "SEND|destination:/queue/a||x^@SUBSCRIBE|id:1|destination:/queue/a|ack:client||^@"
