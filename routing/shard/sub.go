@@ -82,13 +82,18 @@ func (s *Shard) Drain(id SubID) {
 }
 
 // Held restores a delivery that a node reported as in flight. It does nothing
-// when the message is gone, or was handed out again.
+// when the message is gone, or was handed out again. A part that pins the message may
+// have been given up by that node, whose word of it has not come yet.
 func (s *Shard) Held(id SubID, key uint64) {
 	u, p := s.subs[id], s.store.find(key)
 	if u == nil || p == 0 {
 		return
 	}
 	m := s.store.at(p)
+	if m.has(markPinned) {
+		s.HeldPinned(id, key)
+		return
+	}
 	if !m.has(markReady) || m.queue != u.q.id {
 		return
 	}
