@@ -30,18 +30,6 @@ func (GoSTOMP) Protocol() Protocol { return STOMP }
 // Missing is empty: the client is compiled in.
 func (GoSTOMP) Missing() string { return "" }
 
-// quiet is a logger of go-stomp that says nothing.
-type quiet struct{}
-
-func (quiet) Debugf(string, ...any)   {}
-func (quiet) Infof(string, ...any)    {}
-func (quiet) Warningf(string, ...any) {}
-func (quiet) Errorf(string, ...any)   {}
-func (quiet) Debug(string)            {}
-func (quiet) Info(string)             {}
-func (quiet) Warning(string)          {}
-func (quiet) Error(string)            {}
-
 // watched is a connection that tells when nothing more can be read from it.
 type watched struct {
 	net.Conn
@@ -64,7 +52,7 @@ func dialSTOMP(ctx context.Context, addr string) (*stomp.Conn, *watched, func(),
 	}
 	nc := &watched{Conn: plain, ended: make(chan struct{})}
 	c, err := stomp.Connect(nc,
-		stomp.ConnOpt.Logger(quiet{}),
+		stomp.ConnOpt.Logger(Quiet()),
 		stomp.ConnOpt.RcvReceiptTimeout(receiptTimeout),
 		stomp.ConnOpt.DisconnectReceiptTimeout(receiptTimeout),
 		stomp.ConnOpt.HeartBeat(time.Minute, time.Minute))

@@ -13,6 +13,8 @@ import (
 
 	"github.com/go-stomp/stomp/v3"
 	"github.com/go-stomp/stomp/v3/frame"
+
+	"github.com/selvedge-mq/selvedge/integration/interop"
 )
 
 // patience is how long a client waits for a frame that must come.
@@ -34,18 +36,6 @@ type goClient struct {
 	ctx context.Context //nolint:containedctx // of one feature
 	way Way
 }
-
-// silent is a logger that says nothing.
-type silent struct{}
-
-func (silent) Debugf(string, ...any)   {}
-func (silent) Infof(string, ...any)    {}
-func (silent) Warningf(string, ...any) {}
-func (silent) Errorf(string, ...any)   {}
-func (silent) Debug(string)            {}
-func (silent) Info(string)             {}
-func (silent) Warning(string)          {}
-func (silent) Error(string)            {}
 
 // goConn is a connection to one of the brokers.
 type goConn struct {
@@ -77,7 +67,7 @@ func (g *goClient) connectTo(addr string, opts []func(*stomp.Conn) error) (*goCo
 	}
 	all := append([]func(*stomp.Conn) error{
 		stomp.ConnOpt.AcceptVersion(stomp.Version(g.way.Version)), stomp.ConnOpt.Login("bob", "secret"), stomp.ConnOpt.Host("/"),
-		stomp.ConnOpt.Logger(silent{}), stomp.ConnOpt.RcvReceiptTimeout(patience), stomp.ConnOpt.HeartBeat(time.Minute, time.Minute),
+		stomp.ConnOpt.Logger(interop.Quiet()), stomp.ConnOpt.RcvReceiptTimeout(patience), stomp.ConnOpt.HeartBeat(time.Minute, time.Minute),
 	}, opts...)
 	c, err := stomp.ConnectWithContext(ctx, nc, all...)
 	if err != nil {
