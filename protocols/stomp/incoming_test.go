@@ -197,12 +197,13 @@ func TestLarge_MemoryGrowsWithWhatCame(t *testing.T) {
 	defer session.Close()
 	m := &machine{session: session, results: completer{mailbox.New[routing.Result]()}}
 	m.upload(&routing.Envelope{Address: routing.Queue("a")}, &frame.Frame{More: true, HasLength: true, Length: 4 << 20}, &sendValues{})
-	for came, n := 0, 0; came < 3*routing.MaxPart; came += n {
+	for came := 0; came < 3*routing.MaxPart; {
 		if got, most := cap(m.incoming.part), min(2*came, routing.MaxPart); got > most {
 			t.Fatalf("got memory for %d octets when %d came, want %d at most", got, came, most)
 		}
-		n = came/3 + 1
+		n := came/3 + 1
 		m.goOn(&frame.Frame{Body: make([]byte, n), Continued: true, More: true})
+		came += n
 	}
 }
 
