@@ -24,12 +24,13 @@ import (
 
 // Patience is how long a state is waited for before the test fails: longer than
 // any of them takes on a busy machine.
-const Patience = 60 * time.Second
+const Patience = 2 * time.Minute
 
-// The ports that nodes listen at.
+// The ports that nodes listen at: others than those of the black-box tests, and than
+// those that the system takes by itself.
 const (
-	firstPort = 20000
-	ports     = 12000
+	firstPort = 12000
+	ports     = 8000
 )
 
 // tick is the time between two looks at a state.
@@ -75,8 +76,10 @@ func New(tb testing.TB, n int, configure func(i int, o *cluster.Options)) *Clust
 			ClusterName: "test",
 			Secret:      "a secret of the test",
 			Election:    Election,
-			Log:         zerolog.New(zerolog.NewTestWriter(tb)).Level(zerolog.InfoLevel),
-			Version:     "test",
+			// A disk that many tests share may take longer than the default for a record.
+			AppendTimeout: Patience / 8,
+			Log:           zerolog.New(zerolog.NewTestWriter(tb)).Level(zerolog.InfoLevel),
+			Version:       "test",
 		}
 		for to := range n {
 			if to != i {
@@ -352,12 +355,21 @@ func (c *Cluster) Wait(what string, state func() bool) {
 
 // freeAddrs returns loopback addresses that nobody listens at. They are not of the
 // range that the system takes ports from by itself, or it would give them away
-// while a node is stopped.
+// while a node is stopped. Nor does another test, in this process or another: an
+// address is claimed until the test ends, by a socket of the other protocol.
 func freeAddrs(tb testing.TB, n int) []string {
 	tb.Helper()
 	addrs := make([]string, 0, n)
 	for len(addrs) < n {
 		addr := fmt.Sprintf("127.0.0.1:%d", firstPort+rand.IntN(ports)) //nolint:gosec // no secret
+		claim, err := new(net.ListenConfig).ListenPacket(tb.Context(), "udp", addr)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { _ = claim.Close() }) // nothing is sent
 		l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", addr)
 		if errors.Is(err, syscall.EADDRINUSE) {
 			continue
@@ -365,7 +377,7 @@ func freeAddrs(tb testing.TB, n int) []string {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		defer func() { _ = l.Close() }() // all are kept until then, so that they differ
+		_ = l.Close() // it has shown that the address is free
 		addrs = append(addrs, addr)
 	}
 	return addrs
