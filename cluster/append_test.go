@@ -48,6 +48,7 @@ func FuzzParseAck(f *testing.F) {
 
 // TestLog_AppendWhoseSubjectNobodyHears is answered at once, not by the timeout.
 func TestLog_AppendWhoseSubjectNobodyHears(t *testing.T) {
+	t.Parallel()
 	n := openNode(t, testOptions(t))
 	l := newShardLog(n.store, 99)
 	done := make(chan error, 1)

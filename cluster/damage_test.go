@@ -1,10 +1,10 @@
 package cluster_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -33,27 +33,33 @@ func bulky(n int) []string {
 // only one.
 const logGroup = "S-*"
 
-// groupName returns the raft group of the first log by what a node has noted.
-func groupName(t *testing.T, dir string) string {
-	t.Helper()
-	var noted struct {
-		State struct{ Shards []struct{ Group string } }
-	}
+// note is what a node has noted of its first log.
+type note struct {
+	Group        string
+	Last         uint64
+	Full, Behind bool
+}
+
+// noted returns what stands in a node's folder of its first log, nothing while the
+// file is not there.
+func noted(dir string) note {
+	var file struct{ State struct{ Shards []note } }
 	b, err := os.ReadFile(filepath.Join(dir, "selvedge.state"))
-	if err == nil {
-		err = json.Unmarshal(b, &noted)
+	if err != nil || json.Unmarshal(b, &file) != nil || len(file.State.Shards) == 0 {
+		return note{}
 	}
-	if err != nil || len(noted.State.Shards) == 0 {
-		t.Fatalf("no group is noted in %s: %s, error %v", dir, b, err)
-	}
-	return noted.State.Shards[0].Group
+	return file.State.Shards[0]
 }
 
 // files returns the files of a node whose paths match a pattern below its store.
 func files(t *testing.T, dir, pattern string) []string {
 	t.Helper()
 	if before, after, found := strings.Cut(pattern, logGroup); found {
-		pattern = before + groupName(t, dir) + after
+		group := noted(dir).Group
+		if group == "" {
+			t.Fatalf("no group is noted in %s", dir)
+		}
+		pattern = before + group + after
 	}
 	list, err := filepath.Glob(filepath.Join(dir, "fabric", "jetstream", filepath.FromSlash(pattern)))
 	if err != nil || len(list) == 0 {
@@ -127,34 +133,42 @@ func remove(t *testing.T, paths ...string) {
 	}
 }
 
-// waitNoted waits until a node has noted that its log reaches last, and that it is
-// not behind.
+// waitNoted waits until a node has noted that its log reaches last, that it had all
+// that the others had, and that it is not behind. Before that its files are not looked
+// at when somebody doubts them, but read through as those of a replica that is filled.
 func waitNoted(t *testing.T, k *clustertest.Cluster, i int, last string) {
 	t.Helper()
-	k.Wait("the state of the data folder is written", func() bool {
-		b, err := os.ReadFile(filepath.Join(k.Options(i).Dir, "selvedge.state"))
-		return err == nil && bytes.Contains(b, []byte(`"last":`+last+`,`)) && !bytes.Contains(b, []byte(`"behind":true`))
+	k.Wait(fmt.Sprintf("n%d has noted that it has all up to %s", i, last), func() bool {
+		n := noted(k.Options(i).Dir)
+		return fmt.Sprint(n.Last) == last && n.Full && !n.Behind
 	})
 }
 
-// filled is a cluster of three nodes whose one log holds records; five of them
-// are purged.
+// filled is a cluster of three nodes whose one log holds records, of which some are
+// purged. Each node has noted what it holds.
 func filled(t *testing.T) (k *clustertest.Cluster, want []string) {
 	t.Helper()
 	k = clustertest.Start(t, 3, func(_ int, o *cluster.Options) { o.Shards = 1 })
 	k.WaitHealthy()
-	l, recs := k.Node(k.WaitLeader(0)).Log(0), bulky(40)
+	l, recs := k.Node(waitTaking(t, k, 0)).Log(0), bulky(40)
 	for i, rec := range recs {
 		mustAppend(t, l, uint64(i), rec)
 	}
 	if err := l.Purge(t.Context(), purged); err != nil {
 		t.Fatal(err)
 	}
+	for i := range k.Len() {
+		waitNoted(t, k, i, filledTo)
+	}
 	return k, recs[purged:]
 }
 
-// purged is how many records at the head of the log of a filled cluster are purged.
-const purged = 5
+// The log of a filled cluster ends at filledTo; the records up to purged are not there
+// any more.
+const (
+	filledTo = "40"
+	purged   = 5
+)
 
 // wantRepaired starts a node again whose server has stopped at damage, and waits until
 // its replica, one, was set aside and filled by the others.
@@ -286,7 +300,7 @@ func copied(t *testing.T, dir string) string {
 func harmAndRestart(t *testing.T, k *clustertest.Cluster, want []string, harm func(*testing.T, string), aside string) {
 	t.Helper()
 	victim := (k.WaitLeader(0) + 1) % k.Len()
-	waitNoted(t, k, victim, "40")
+	waitNoted(t, k, victim, filledTo)
 	dir := k.Options(victim).Dir
 	asLeft := copied(t, dir)
 	k.Kill(victim)
@@ -333,7 +347,6 @@ func TestNode_RepairWaitsForAllOthers(t *testing.T) {
 	k, want := filled(t)
 	leader := k.WaitLeader(0)
 	victim, away := (leader+1)%3, (leader+2)%3
-	waitNoted(t, k, victim, "40")
 	k.Kill(victim)
 	k.Stop(away)
 	flip(t, files(t, k.Options(victim).Dir, streamBlocks)[0], 0, 90)
@@ -376,7 +389,6 @@ func TestNode_RepairsThatWaitForEachOther(t *testing.T) {
 	up := k.WaitLeader(0)
 	damaged := []int{(up + 1) % 3, (up + 2) % 3}
 	for _, i := range damaged {
-		waitNoted(t, k, i, "40")
 		k.Kill(i)
 		flipFiller(t, files(t, k.Options(i).Dir, streamBlocks)[0])
 	}
@@ -455,6 +467,7 @@ func TestNode_DamageIsFoundWhileServing(t *testing.T) {
 }
 
 func TestNode_DamageAloneIsRefused(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		harm func(t *testing.T, dir string)

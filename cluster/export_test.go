@@ -1,6 +1,9 @@
 package cluster
 
-import "context"
+import (
+	"context"
+	"slices"
+)
 
 // MarkBehind writes into a folder that its replicas were catching up when the node
 // ended.
@@ -46,3 +49,6 @@ func (n *Node) InFiles(ctx context.Context, shard int) (first, next, last uint64
 
 // Look returns what is found wrong with the files of a shard's log at the first look.
 func (n *Node) Look(ctx context.Context, shard int) error { return n.look(ctx, shard, nil) }
+
+// Leads says whether this node leads a shard whose log takes appends from it.
+func (n *Node) Leads(shard int) bool { return slices.Contains(n.leadership.led(), shard) }

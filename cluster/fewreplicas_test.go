@@ -1,10 +1,7 @@
 package cluster_test
 
 import (
-	"bytes"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,16 +15,12 @@ func TestNode_RepairOfTwo(t *testing.T) {
 	t.Parallel()
 	k := clustertest.Start(t, 2, func(_ int, o *cluster.Options) { o.Shards = 1 })
 	k.WaitHealthy()
-	l := k.Node(k.WaitLeader(0)).Log(0)
+	l := k.Node(waitTaking(t, k, 0)).Log(0)
 	for i, rec := range bulky(20) {
 		mustAppend(t, l, uint64(i), rec)
 	}
-	k.WaitHealthy()
 	waitNoted(t, k, 0, "20")
-	k.Wait("the other node has noted that it has all", func() bool {
-		b, err := os.ReadFile(filepath.Join(k.Options(1).Dir, "selvedge.state"))
-		return err == nil && bytes.Contains(b, []byte(`"full":true`))
-	})
+	waitNoted(t, k, 1, "20")
 	k.Kill(0)
 	k.Kill(1)
 	flip(t, files(t, k.Options(0).Dir, streamBlocks)[0], 0, 90)
@@ -43,7 +36,7 @@ func TestNode_RepairOfTwo(t *testing.T) {
 func TestNode_DamageOfTheOnlyReplicaIsRefused(t *testing.T) {
 	t.Parallel()
 	k := clustertest.Start(t, 3, func(_ int, o *cluster.Options) { o.Shards, o.Replicas = 1, 1 })
-	holder := k.WaitLeader(0)
+	holder := waitTaking(t, k, 0)
 	l := k.Node(holder).Log(0)
 	for i, rec := range bulky(20) {
 		mustAppend(t, l, uint64(i), rec)

@@ -20,7 +20,9 @@ func testOptions(tb testing.TB) Options {
 		Node:   "alone",
 		Dir:    tb.TempDir(),
 		Shards: 16,
-		Log:    zerolog.New(zerolog.NewTestWriter(tb)).Level(zerolog.InfoLevel),
+		// A disk that many tests share may take longer than the default for a record.
+		AppendTimeout: patience / 8,
+		Log:           zerolog.New(zerolog.NewTestWriter(tb)).Level(zerolog.InfoLevel),
 	}
 }
 
@@ -36,6 +38,7 @@ func openNode(tb testing.TB, o Options) *Node {
 }
 
 func TestLog_Standalone(t *testing.T) {
+	t.Parallel()
 	n := openNode(t, testOptions(t))
 	if err := n.Ready(); err != nil {
 		t.Fatalf("got %v, want a standalone node to be ready", err)
@@ -48,6 +51,7 @@ func TestLog_Standalone(t *testing.T) {
 }
 
 func TestLog_StandaloneSyncedNowAndThen(t *testing.T) {
+	t.Parallel()
 	o := testOptions(t)
 	o.SyncInterval = time.Second
 	n := openNode(t, o)

@@ -17,12 +17,12 @@ func TestNode_AnEndThatIsNotWrittenYetIsNoDamage(t *testing.T) {
 		t.Run(fmt.Sprint("interval ", interval), func(t *testing.T) {
 			t.Parallel()
 			k := clustertest.Start(t, 3, func(_ int, o *cluster.Options) {
-				o.Shards, o.AppendTimeout, o.SyncInterval = 1, clustertest.Patience, interval
+				o.Shards, o.SyncInterval = 1, interval
 			})
 			k.WaitHealthy()
-			leader := k.WaitLeader(0)
+			leader := waitTaking(t, k, 0)
 			written := make(chan error, 1)
-			go func() { written <- writeAndPurge(t.Context(), k.Node(leader).Log(0), 500) }()
+			go func() { written <- writeAndPurge(t.Context(), k.Node(leader).Log(0), 80) }()
 			for looks := 0; ; looks++ {
 				select {
 				case err := <-written:

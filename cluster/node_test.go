@@ -33,6 +33,12 @@ func (l *logBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
+func (l *logBuffer) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
+}
+
 // contains says whether one line holds all texts.
 func (l *logBuffer) contains(texts ...string) bool {
 	l.mu.Lock()
@@ -47,6 +53,11 @@ func (l *logBuffer) contains(texts ...string) bool {
 
 func TestNode_RefusesOtherNodes(t *testing.T) {
 	t.Parallel()
+	logs := &logBuffer{}
+	k := clustertest.New(t, 3, func(_ int, o *cluster.Options) { o.Shards, o.Log = 1, zerolog.New(logs) })
+	k.StartNode(0)
+	k.StartNode(1) // two of three are a cluster
+	good := k.Options(2)
 	for _, c := range []struct {
 		name   string
 		change func(o *cluster.Options)
@@ -56,27 +67,26 @@ func TestNode_RefusesOtherNodes(t *testing.T) {
 		{"of another cluster", func(o *cluster.Options) { o.ClusterName = "other" }, "its cluster name differs from ours"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			logs := &logBuffer{}
-			k := clustertest.New(t, 3, func(i int, o *cluster.Options) {
-				o.Shards = 1
-				o.Log = zerolog.New(logs)
-				if i == 2 {
-					c.change(o)
-				}
+			logs.reset()
+			k.SetOptions(2, func(o *cluster.Options) {
+				*o = good
+				o.Dir = t.TempDir() // a folder remembers its cluster
+				c.change(o)
 			})
-			k.StartAll()
+			stranger := k.StartNode(2)
+			defer k.Kill(2)
 			k.Wait("both sides tell", func() bool {
 				return logs.contains(`"node":"n0"`, `"warn"`, "refused a node", c.reason) &&
 					logs.contains(`"node":"n2"`, `"warn"`, "refused by another node")
 			})
 			ctx, cancel := context.WithTimeout(t.Context(), clustertest.Patience)
 			defer cancel()
-			for _, i := range []int{0, 1} { // two of three are a cluster
+			for _, i := range []int{0, 1} {
 				if err := k.Node(i).WaitReady(ctx); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if k.Node(2).Quorum() || k.Node(2).Ready() == nil {
+			if stranger.Quorum() || stranger.Ready() == nil {
 				t.Error("the node that was refused has a quorum")
 			}
 			for _, m := range k.Node(0).Members() {
@@ -164,7 +174,7 @@ func TestNode_ReplicasAreRaisedWhenNodesJoin(t *testing.T) {
 	if got := k.Node(0).Replicas(0); len(got) != 2 {
 		t.Fatalf("got replicas %q, want two", got)
 	}
-	l := k.Node(k.WaitLeader(0)).Log(0)
+	l := k.Node(waitTaking(t, k, 0)).Log(0)
 	for i, rec := range numbered(50) {
 		mustAppend(t, l, uint64(i), rec)
 	}
@@ -228,7 +238,9 @@ func TestNode_ResignAloneEndsAndBegins(t *testing.T) {
 // openStandalone opens a node of one shard on its own, closed with the test.
 func openStandalone(t *testing.T, dir string) *cluster.Node {
 	t.Helper()
-	n, err := cluster.Open(t.Context(), cluster.Options{Node: "alone", Dir: dir, Shards: 1, Log: zerolog.New(io.Discard)})
+	n, err := cluster.Open(t.Context(), cluster.Options{
+		Node: "alone", Dir: dir, Shards: 1, AppendTimeout: clustertest.Patience / 8, Log: zerolog.New(io.Discard),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +250,9 @@ func openStandalone(t *testing.T, dir string) *cluster.Node {
 
 func TestNode_LeaderThatIsFrozenIsReplaced(t *testing.T) {
 	t.Parallel()
-	k := clustertest.Start(t, 3, func(_ int, o *cluster.Options) { o.Shards = 1 })
+	k := clustertest.Start(t, 3, func(_ int, o *cluster.Options) {
+		o.Shards, o.AppendTimeout = 1, cluster.DefaultAppendTimeout // an append that stays silent is meant
+	})
 	k.WaitHealthy()
 	first := k.WaitLeader(0)
 	waitLeads(t, k, first, 0)

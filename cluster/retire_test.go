@@ -22,21 +22,22 @@ func retire(t *testing.T, k *clustertest.Cluster, at int, node string) []string 
 	var steps []string
 	err := withQuorum(ctx, func() error {
 		return k.Node(at).Retire(ctx, node, "ann", func(step string) { steps = append(steps, step) })
-	})
+	}, cluster.ErrRetirement) // until the others have elected and are whole
 	if err != nil {
 		t.Fatalf("retire %s: %v, after %q", node, err, steps)
 	}
 	return steps
 }
 
-// withQuorum calls f until it says something else than that there is no quorum: on a
-// busy machine an election may take longer than f waits for it.
-func withQuorum(ctx context.Context, f func() error) error {
+// withQuorum calls f until it says something else than that there is no quorum, or
+// what also names: on a busy machine an election may take longer than f waits for it.
+func withQuorum(ctx context.Context, f func() error, also ...error) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		err := f()
-		if !errors.Is(err, cluster.ErrNoQuorum) {
+		again := func(kind error) bool { return errors.Is(err, kind) }
+		if !again(cluster.ErrNoQuorum) && !slices.ContainsFunc(also, again) {
 			return err
 		}
 		select {
@@ -59,6 +60,16 @@ func waitLost(k *clustertest.Cluster, node string) {
 		}
 		return true
 	})
+}
+
+// stateOf returns how a node has last seen another one.
+func stateOf(k *clustertest.Cluster, at int, node string) cluster.MemberState {
+	for _, m := range k.Node(at).Members() {
+		if m.Name == node {
+			return m.State
+		}
+	}
+	return ""
 }
 
 // refusedStart starts a node and wants it to be refused, as one that was retired.
@@ -88,8 +99,7 @@ func wantReplicas(t *testing.T, k *clustertest.Cluster, at int, want ...string) 
 // appendTo appends a record through the leader of a shard.
 func appendTo(t *testing.T, k *clustertest.Cluster, shard int, behind int, rec string) {
 	t.Helper()
-	leader := k.WaitLeader(shard)
-	waitLeads(t, k, leader, shard)
+	leader := waitTaking(t, k, shard)
 	mustAppend(t, k.Node(leader).Log(shard), uint64(behind), rec)
 }
 
@@ -103,7 +113,7 @@ func TestRetire_OneOfThreeIsGoneForGood(t *testing.T) {
 	waitEntries(k, 0, "n0 member test, n1 member test, n2 member test")
 	k.Wait("every log has three replicas", func() bool { return len(k.Node(0).Replicas(0)) == 3 && len(k.Node(0).Replicas(1)) == 3 })
 	k.WaitHealthy()
-	l := k.Node(k.WaitLeader(0)).Log(0)
+	l := k.Node(waitTaking(t, k, 0)).Log(0)
 	for i, rec := range numbered(50) {
 		mustAppend(t, l, uint64(i), rec)
 	}
@@ -148,10 +158,10 @@ func TestRetire_OneOfThreeIsGoneForGood(t *testing.T) {
 
 func TestRetire_SpareTakesTheReplicas(t *testing.T) {
 	t.Parallel()
-	k := clustertest.Start(t, 4, func(_ int, o *cluster.Options) { o.Shards, o.AppendTimeout = 4, clustertest.Patience })
+	k := clustertest.Start(t, 4, func(_ int, o *cluster.Options) { o.Shards = 4 })
 	k.WaitHealthy()
 	waitEntries(k, 0, "n0 member test, n1 member test, n2 member test, n3 member test")
-	l := k.Node(k.WaitLeader(0)).Log(0)
+	l := k.Node(waitTaking(t, k, 0)).Log(0)
 	for i, rec := range numbered(20) {
 		mustAppend(t, l, uint64(i), rec)
 	}
@@ -201,61 +211,17 @@ func TestRetire_OneOfTwoReplicas(t *testing.T) {
 	}
 }
 
-// A node that is cut off from the one that is asked, and from no other one, is alive.
-func TestRetire_AnotherNodeHearsIt(t *testing.T) {
-	t.Parallel()
-	k := clustertest.Start(t, 3, func(_ int, o *cluster.Options) { o.Shards = 1 })
-	k.WaitHealthy()
-	waitEntries(k, 0, "n0 member test, n1 member test, n2 member test")
-	k.CutPair(0, 2)
-	k.Wait("n2 is lost for n0", func() bool {
-		for _, m := range k.Node(0).Members() {
-			if m.Name == "n2" {
-				return m.State == cluster.MemberLost
-			}
-		}
-		return false
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), clustertest.Patience)
-	defer cancel()
-	err := withQuorum(ctx, func() error {
-		return k.Node(0).Retire(ctx, "n2", "ann", func(step string) { t.Errorf("got the step %q", step) })
-	})
-	if !errors.Is(err, cluster.ErrRetirement) || !strings.Contains(err.Error(), "another node hears it") {
-		t.Errorf("got %v, want %v: another node hears it", err, cluster.ErrRetirement)
-	}
-}
-
-// Who asked for the retirement is gone after its first step; another node ends it.
-func TestRetire_GoesOnWhereItWas(t *testing.T) {
+// A retirement is interrupted in each of its states: what was begun goes on, or ends
+// with the return of the node, and what has taken effect cannot be undone by it.
+func TestRetire_IsInterrupted(t *testing.T) {
 	t.Parallel()
 	k := clustertest.Start(t, 3, func(_ int, o *cluster.Options) { o.Shards = 1 })
 	k.WaitHealthy()
 	waitEntries(k, 0, "n0 member test, n1 member test, n2 member test")
 	k.Kill(2)
 	waitLost(k, "n2")
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	if err := k.Node(0).Retire(ctx, "n2", "ann", func(string) { cancel() }); !errors.Is(err, context.Canceled) {
-		t.Fatalf("a retirement that was interrupted: got %v, want %v", err, context.Canceled)
-	}
-	waitEntries(k, 1, "n0 member test, n1 member test, n2 retiring test")
-	retire(t, k, 1, "n2")
-	e, err := k.Node(1).ReadEntry(t.Context(), "n2")
-	if err != nil || e.State != cluster.EntryRetired || e.RetiredBy != "ann" {
-		t.Errorf("got %+v, error %v, want a node that was retired", e, err)
-	}
-	k.WaitHealthy()
-}
 
-// A node whose retirement has not taken effect comes back, and stays.
-func TestRetire_ThatHasNotTakenEffectEndsWithTheNodesReturn(t *testing.T) {
-	t.Parallel()
-	k := clustertest.Start(t, 3, func(_ int, o *cluster.Options) { o.Shards = 1 })
-	k.WaitHealthy()
-	waitEntries(k, 0, "n0 member test, n1 member test, n2 member test")
-	k.Kill(2)
-	waitLost(k, "n2")
+	// A node whose retirement has not taken effect comes back, and stays.
 	err := k.Node(0).ChangeEntry(t.Context(), "n2", func(e *cluster.Entry) error {
 		e.State, e.RetiredBy = cluster.EntryRetiring, "ann"
 		return nil
@@ -268,6 +234,41 @@ func TestRetire_ThatHasNotTakenEffectEndsWithTheNodesReturn(t *testing.T) {
 	waitEntries(k, 0, "n0 member test, n1 member test, n2 member test")
 	k.WaitReady()
 	k.WaitHealthy()
+
+	// Who asked for the retirement is gone after its first step; another node ends it.
+	k.Kill(2)
+	waitLost(k, "n2")
+	ctx, cancel := context.WithTimeout(t.Context(), clustertest.Patience)
+	defer cancel()
+	err = withQuorum(ctx, func() error {
+		return k.Node(0).Retire(ctx, "n2", "ann", func(string) { cancel() })
+	}, cluster.ErrRetirement)
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("a retirement that was interrupted: got %v, want %v", err, context.Canceled)
+	}
+	waitEntries(k, 1, "n0 member test, n1 member test, n2 retiring test")
+	retire(t, k, 1, "n2")
+	e, err := k.Node(1).ReadEntry(t.Context(), "n2")
+	if err != nil || e.State != cluster.EntryRetired || e.RetiredBy != "ann" {
+		t.Errorf("got %+v, error %v, want a node that was retired", e, err)
+	}
+	k.WaitHealthy()
+
+	// A node that comes back with a folder that was retired, and meets nobody in time,
+	// begins; it is refused as soon as the registry can be read.
+	k.Cut(2)
+	n := k.StartNode(2)
+	k.Mend(2)
+	if err := receive(t, n.Failed(), "the refusal"); !errors.Is(err, cluster.ErrRetired) && !errors.Is(err, cluster.ErrReopen) {
+		t.Errorf("got %v, want %v", err, cluster.ErrRetired)
+	}
+	k.Stop(2)
+	refusedStart(t, k, 2)
+	if _, err := os.Stat(filepath.Join(k.Options(2).Dir, "selvedge.json")); err != nil {
+		t.Errorf("got %v, want the marker of the folder", err)
+	}
+	k.WaitHealthy()
+	wantReplicas(t, k, 0, "n0", "n1")
 }
 
 func TestRetire_NameIsUsedAgain(t *testing.T) {
@@ -278,16 +279,19 @@ func TestRetire_NameIsUsedAgain(t *testing.T) {
 	appendTo(t, k, 0, 0, "record 0")
 	k.Kill(2)
 	waitLost(k, "n2")
-	if err := k.Node(0).Restore(t.Context(), "n2", "ann"); !errors.Is(err, cluster.ErrRetirement) {
+	ctx, cancel := context.WithTimeout(t.Context(), clustertest.Patience)
+	defer cancel()
+	undo := func(at int, node string) error {
+		return withQuorum(ctx, func() error { return k.Node(at).Restore(ctx, node, "ann") })
+	}
+	if err := undo(0, "n2"); !errors.Is(err, cluster.ErrRetirement) {
 		t.Errorf("undo of nothing: got %v, want %v", err, cluster.ErrRetirement)
 	}
-	if err := k.Node(0).Restore(t.Context(), "nobody", "ann"); !errors.Is(err, cluster.ErrUnknownNode) {
+	if err := undo(0, "nobody"); !errors.Is(err, cluster.ErrUnknownNode) {
 		t.Errorf("undo for a node that nobody knows: got %v, want %v", err, cluster.ErrUnknownNode)
 	}
 	retire(t, k, 0, "n2")
-	ctx, cancel := context.WithTimeout(t.Context(), clustertest.Patience)
-	defer cancel()
-	if err := withQuorum(ctx, func() error { return k.Node(1).Restore(ctx, "n2", "ann") }); err != nil {
+	if err := undo(1, "n2"); err != nil {
 		t.Fatal(err)
 	}
 	waitEntries(k, 0, "n0 member test, n1 member test, n2 member test")
@@ -318,7 +322,17 @@ func TestRetire_IsRefused(t *testing.T) {
 	k.Wait("the front-only node is seen", func() bool { return len(k.Node(0).Members()) == 4 })
 	refused := func(node string, kind error, text string) {
 		t.Helper()
-		err := k.Node(0).Retire(t.Context(), node, "ann", func(step string) { t.Errorf("%s: got the step %q", node, step) })
+		ctx, cancel := context.WithTimeout(t.Context(), clustertest.Patience)
+		defer cancel()
+		ask := func() error {
+			return k.Node(0).Retire(ctx, node, "ann", func(step string) { t.Errorf("%s: got the step %q", node, step) })
+		}
+		var err error
+		if errors.Is(kind, cluster.ErrNoQuorum) {
+			err = ask()
+		} else {
+			err = withQuorum(ctx, ask)
+		}
 		if !errors.Is(err, kind) || !strings.Contains(err.Error(), text) {
 			t.Errorf("retire %s: got %v, want %v: %s", node, err, kind, text)
 		}
@@ -327,8 +341,23 @@ func TestRetire_IsRefused(t *testing.T) {
 	refused("n1", cluster.ErrRetirement, "it is alive")
 	refused("n3", cluster.ErrUnknownNode, "stores nothing")
 	refused("nobody", cluster.ErrUnknownNode, "not known")
-	k.Kill(2)
+	// A name that no node can have is refused before it is looked for: in the registry
+	// it would stand for others, or for nothing.
+	for _, name := range []string{"*", ">", "n1.n2", "n1 n2", ""} {
+		refused(name, cluster.ErrUnknownNode, "not a name")
+		if err := k.Node(0).Restore(t.Context(), name, "ann"); !errors.Is(err, cluster.ErrUnknownNode) {
+			t.Errorf("restore %q: got %v, want %v", name, err, cluster.ErrUnknownNode)
+		}
+	}
+	// A node that is cut off from the one that is asked, and from no other one, is alive.
+	k.CutPair(0, 2)
+	k.Wait("n2 is lost for n0", func() bool { return stateOf(k, 0, "n2") == cluster.MemberLost })
+	refused("n2", cluster.ErrRetirement, "another node hears it")
+	k.Mend(2)
+	k.Wait("n2 is back for n0", func() bool { return stateOf(k, 0, "n2") == cluster.MemberUp })
+	k.Cut(2) // was heard a moment ago
 	refused("n2", cluster.ErrRetirement, "it is alive, heard")
+	k.Kill(2)
 	k.Kill(1)
 	k.Wait("there is no quorum", func() bool { return !k.Node(0).Quorum() })
 	refused("n2", cluster.ErrNoQuorum, "a majority of the cluster is out of reach")
@@ -346,53 +375,12 @@ func TestRetire_OfTheOnlyReplicaIsRefused(t *testing.T) {
 	node := k.Options(holder).Node
 	k.Kill(holder)
 	waitLost(k, node)
-	err := k.Node((holder+1)%3).Retire(t.Context(), node, "ann", func(step string) { t.Errorf("got the step %q", step) })
+	ctx, cancel := context.WithTimeout(t.Context(), clustertest.Patience)
+	defer cancel()
+	err := withQuorum(ctx, func() error {
+		return k.Node((holder+1)%3).Retire(ctx, node, "ann", func(step string) { t.Errorf("got the step %q", step) })
+	})
 	if !errors.Is(err, cluster.ErrRetirement) || !strings.Contains(err.Error(), "no other node that holds a replica") {
 		t.Errorf("got %v, want %v: no other node that holds a replica", err, cluster.ErrRetirement)
-	}
-}
-
-// A node that comes back with a folder that was retired, and meets nobody in time,
-// begins; it is refused as soon as the registry can be read.
-func TestRetire_FolderIsRefusedLate(t *testing.T) {
-	t.Parallel()
-	k := clustertest.Start(t, 3, func(_ int, o *cluster.Options) { o.Shards = 1 })
-	k.WaitHealthy()
-	waitEntries(k, 0, "n0 member test, n1 member test, n2 member test")
-	k.Kill(2)
-	waitLost(k, "n2")
-	retire(t, k, 0, "n2")
-	k.Cut(2)
-	n := k.StartNode(2)
-	k.Mend(2)
-	if err := receive(t, n.Failed(), "the refusal"); !errors.Is(err, cluster.ErrRetired) && !errors.Is(err, cluster.ErrReopen) {
-		t.Errorf("got %v, want %v", err, cluster.ErrRetired)
-	}
-	k.Stop(2)
-	refusedStart(t, k, 2)
-	if _, err := os.Stat(filepath.Join(k.Options(2).Dir, "selvedge.json")); err != nil {
-		t.Errorf("got %v, want the marker of the folder", err)
-	}
-	k.WaitHealthy()
-	wantReplicas(t, k, 0, "n0", "n1")
-}
-
-// A name that no node can have is refused before it is looked for: in the registry it
-// would stand for others, or for nothing.
-func TestRetire_RefusesWhatIsNoName(t *testing.T) {
-	t.Parallel()
-	k := clustertest.Start(t, 3, func(_ int, o *cluster.Options) { o.Shards = 1 })
-	waitEntries(k, 0, "n0 member test, n1 member test, n2 member test")
-	n := k.Node(0)
-	for _, name := range []string{"*", ">", "n1.n2", "n1 n2", ""} {
-		if err := n.Retire(t.Context(), name, "ann", func(string) {}); !errors.Is(err, cluster.ErrUnknownNode) {
-			t.Errorf("retire %q: got %v, want %v", name, err, cluster.ErrUnknownNode)
-		}
-		if err := n.Restore(t.Context(), name, "ann"); !errors.Is(err, cluster.ErrUnknownNode) {
-			t.Errorf("restore %q: got %v, want %v", name, err, cluster.ErrUnknownNode)
-		}
-	}
-	if list := n.Registry(); len(list) != k.Len() {
-		t.Errorf("got the entries %+v, want one of each node", list)
 	}
 }

@@ -13,7 +13,6 @@ func TestNode_ScrubFindsWhatNobodyReads(t *testing.T) {
 	t.Parallel()
 	k, want := filled(t)
 	victim := (k.WaitLeader(0) + 1) % 3
-	waitNoted(t, k, victim, "40")
 	k.StopAll() // in order: the files are not verified at the next start
 	flipFiller(t, files(t, k.Options(victim).Dir, streamBlocks)[0])
 	k.SetOptions(victim, func(o *cluster.Options) { o.Scrub = 64 << 20 })

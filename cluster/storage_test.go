@@ -39,7 +39,7 @@ func wantStorageFailed(t *testing.T, n *Node) {
 		if !errors.Is(err, ErrStorage) || !errors.Is(err, ErrReopen) {
 			t.Errorf("got the failure %v, want %v and %v", err, ErrStorage, ErrReopen)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the node does not notice that its logs are not written")
 	}
 	if err := n.Ready(); err == nil {
@@ -56,6 +56,7 @@ func wantStorageFailed(t *testing.T, n *Node) {
 // The embedded server keeps a write error to itself: it went on, answered no append
 // any more, and its stop counted as one in order.
 func TestNode_WriteErrorEndsIt(t *testing.T) {
+	t.Parallel()
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("needs /dev/full:", err)
 	}
@@ -81,6 +82,7 @@ func TestNode_WriteErrorEndsIt(t *testing.T) {
 // In a cluster the server gives up its storage as a whole when the disk is full,
 // and runs on.
 func TestNode_EndOfTheStorageEndsIt(t *testing.T) {
+	t.Parallel()
 	n := openSilent(t)
 	if err := n.server.srv.ShutdownJetStream(); err != nil {
 		t.Fatal(err)

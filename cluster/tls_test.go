@@ -36,7 +36,7 @@ func TestNode_RoutesByTLS(t *testing.T) {
 		o.Shards, o.TLS = 1, mutual(t, a)
 	})
 	c.WaitHealthy()
-	l := c.WaitLeader(0)
+	l := waitTaking(t, c, 0)
 	mustAppend(t, c.Node(l).Log(0), 0, "a record")
 	for name, show := range map[string][]tls.Certificate{
 		"a node's":          {a.Issue("node")},
