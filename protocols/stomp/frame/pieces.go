@@ -16,7 +16,7 @@ func (p *parser) mostBody() int {
 }
 
 // piece adds what has come of a body that is too large for one frame: the first time
-// with the headers, then alone, at last with the end of the frame. Without a length
+// with the headers, then alone, at last with the end of the frame, however it arrives. Without a length
 // the end is where the NUL is, which may have come already.
 func (p *parser) piece(b *Batch) (bool, error) {
 	at, end, over := p.pos, len(b.buf), false
@@ -34,6 +34,9 @@ func (p *parser) piece(b *Batch) (bool, error) {
 		return false, &SyntaxError{Reason: "the maximum data length was exceeded", TooBig: true}
 	}
 	first := p.stage != stagePieces
+	if first { // the end comes in a frame of its own, so that none has a body which is too large
+		over = false
+	}
 	if end == at && !over && !first {
 		return false, nil
 	}

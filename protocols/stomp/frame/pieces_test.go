@@ -39,6 +39,9 @@ func joined(src io.Reader, limits Limits) (lines []string, pieces int) {
 				pieces++
 				line += string(f.Body)
 			} else {
+				if limits.Whole > 0 && len(f.Body) > limits.Whole && !f.More {
+					lines = append(lines, "a whole frame that is too large for one")
+				}
 				receipt, _ := f.Get("receipt")
 				line = fmt.Sprintf("%s %s %v %s", f.Command, receipt, f.HasLength, f.Body)
 			}
