@@ -42,3 +42,16 @@ func TestTheEndOfAWebSocketSaysWhy(t *testing.T) {
 		}
 	}
 }
+
+// [stomp WebSocket_06] The kind of the answers is a setting; a page that began with
+// text is answered in binary here.
+func TestTheKindOfAnswersIsASetting(t *testing.T) {
+	_, addrs := newReal(t, func(c *config.Config) { c.STOMPWSAnswers = "binary" })
+	page := dialSocket(t, "ws://"+addrs["http"]+"/stomp", "v12.stomp")
+	if err := page.Write(t.Context(), websocket.MessageText, []byte("CONNECT\naccept-version:1.2\n\n\x00")); err != nil {
+		t.Fatal(err)
+	}
+	if kind, got, err := page.Read(t.Context()); kind != websocket.MessageBinary || err != nil {
+		t.Errorf("got %v %q and %v, want binary", kind, got, err)
+	}
+}

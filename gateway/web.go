@@ -19,6 +19,7 @@ type web struct {
 	auth     *auth.Authenticator
 	origins  []string
 	compress bool
+	stomp    websock.Answer
 	problem  func(w http.ResponseWriter, code int, detail string)
 }
 
@@ -27,7 +28,7 @@ func subprotocols(protocol string) websock.Options {
 	if protocol == config.ProtocolAMQP {
 		return websock.Options{Protocols: []string{"amqp"}, Require: true}
 	}
-	return websock.Options{Protocols: stomp.Subprotocols(), Text: true}
+	return websock.Options{Protocols: stomp.Subprotocols(), Answer: websock.AnswerMirror}
 }
 
 // upgrade answers the handshake and serves the connection. life is the context
@@ -35,6 +36,9 @@ func subprotocols(protocol string) websock.Options {
 func (s *web) upgrade(life context.Context, protocol string) http.HandlerFunc {
 	o := subprotocols(protocol)
 	o.Origins, o.Compress = s.origins, s.compress
+	if protocol == config.ProtocolSTOMP {
+		o.Answer = s.stomp
+	}
 	return func(w http.ResponseWriter, r *http.Request) {
 		v := visitOf(r.Context()) //nolint:contextcheck // a connection outlives its request's context
 		if s.auth.AdmitsNear(v.RemoteAddr()) && !localHost(r.Host) {

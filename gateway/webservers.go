@@ -9,6 +9,7 @@ import (
 
 	"github.com/selvedge-mq/selvedge/gateway/api"
 	"github.com/selvedge-mq/selvedge/gateway/config"
+	"github.com/selvedge-mq/selvedge/gateway/websock"
 )
 
 // webServers are the HTTP servers of a node: one for the admin API, and one for
@@ -23,7 +24,7 @@ func (n *Node) newWebServers(life context.Context) *webServers {
 	s := &webServers{log: n.log, servers: make(map[string]*http.Server), ports: make(map[string]*handoff)}
 	admin := newAdmin(n.status, n.auth, n.registry, n.log)
 	sockets := &web{
-		conns: n.conns, auth: n.auth, origins: n.cfg.WSOrigins, compress: n.cfg.WSCompression.On, problem: admin.problem,
+		conns: n.conns, auth: n.auth, origins: n.cfg.WSOrigins, compress: n.cfg.WSCompression.On, stomp: websock.Answer(n.cfg.STOMPWSAnswers), problem: admin.problem,
 	}
 	mux := admin.routes()
 	mux.HandleFunc(api.PathTrace, admin.get(admin.guarded(newWatching(life, n.traces, n.auth, admin.problem).serve)))

@@ -96,6 +96,7 @@ type Config struct {
 	STOMPSlashes            string        `name:"stomp-slashes" group:"STOMP" placeholder:"SPELLING" help:"How a slash stands in a name: literal, or encoded as %2F. Default: by the dialect."`
 	STOMPWildcards          string        `name:"stomp-wildcards" group:"STOMP" placeholder:"FAMILY" help:"Which words of a name are wildcards, which are refused so far: activemq (* and >), amqp (* and #) or both; others are literal. Default: by the dialect."`
 	STOMPQueueWildcards     string        `name:"stomp-queue-wildcards" group:"STOMP" placeholder:"ON" help:"Whether they are wildcards in the names of queues, too: on, or off for literal. Default: by the dialect."`
+	STOMPWSAnswers          string        `name:"stomp-ws-answers" group:"STOMP" default:"mirror" value:"KIND" help:"Of which kind the messages to WebSockets are: mirror (as the client's first one), text or binary. What is no UTF-8 is binary in each, and so is what is larger than whole-message-size."`
 	STOMPServer             string        `name:"stomp-server" group:"STOMP" placeholder:"TEXT" help:"The header server of CONNECTED. Default: product and version, and the dialect."`
 	STOMPHosts              List          `name:"stomp-hosts" group:"STOMP" placeholder:"A,B" help:"Virtual hosts that CONNECT may name; * is any. Default: by the dialect."`
 	STOMPKeepOpen           Switch        `name:"stomp-keep-open" group:"STOMP" default:"false" value:"BOOL" help:"Whether the connection stays open behind an ERROR about a single request."`

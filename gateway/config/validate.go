@@ -98,6 +98,7 @@ var choices = map[string][]string{
 	"stomp-transaction-receipt": {"", "at-once", "at-commit"},
 	"stomp-late-ack":            {"", "lenient", "error"},
 	"stomp-client-ids":          {"", "share", "refuse", "take-over"},
+	"stomp-ws-answers":          {"mirror", "text", "binary"},
 	"stomp-commas":              {"", "separate", "literal"},
 	"stomp-slashes":             {"", "literal", "encoded"},
 	"stomp-wildcards":           {"", "both", "activemq", "amqp"},

@@ -21,7 +21,7 @@ import (
 type Conn struct {
 	ws            *websocket.Conn
 	local, remote net.Addr
-	text          bool
+	answer        Answer
 	first         atomic.Int32 // type of the client's first message, 0 before it
 	message       io.Reader    // what is left of the message being read
 	in, out       deadline
@@ -29,8 +29,8 @@ type Conn struct {
 
 var _ net.Conn = (*Conn)(nil)
 
-func newConn(ws *websocket.Conn, local, remote net.Addr, text bool) *Conn {
-	return &Conn{ws: ws, local: local, remote: remote, text: text}
+func newConn(ws *websocket.Conn, local, remote net.Addr, answer Answer) *Conn {
+	return &Conn{ws: ws, local: local, remote: remote, answer: answer}
 }
 
 // Read reads what the client sent, over the borders of its messages. The client's
@@ -75,14 +75,14 @@ func endOf(err error) error {
 	return err
 }
 
-// Write sends p as one message: as text if the client began with text and p is
-// whole UTF-8, else as binary.
+// Write sends p as one message, of the kind that the options say.
 func (c *Conn) Write(p []byte) (int, error) {
 	if err := c.out.begin(); err != nil {
 		return 0, err
 	}
 	kind := websocket.MessageBinary
-	if c.text && c.first.Load() != int32(websocket.MessageBinary) && utf8.Valid(p) {
+	mirrored := c.answer == AnswerMirror && c.first.Load() != int32(websocket.MessageBinary)
+	if (mirrored || c.answer == AnswerText) && utf8.Valid(p) {
 		kind = websocket.MessageText
 	}
 	if err := c.out.end(c.ws.Write(context.Background(), kind, p)); err != nil {

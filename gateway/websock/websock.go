@@ -16,11 +16,22 @@ import (
 // spoken here.
 var ErrProtocol = errors.New("websock: none of the client's sub-protocols is spoken here")
 
+// Answer is of which kind the messages are that are written.
+type Answer string
+
+// The kinds. What is no UTF-8 is binary in each of them, and so is a message that
+// is written piece by piece.
+const (
+	AnswerBinary Answer = "binary"
+	AnswerText   Answer = "text"
+	AnswerMirror Answer = "mirror" // as the client's first message
+)
+
 // Options say whom to accept.
 type Options struct {
 	Protocols []string // sub-protocols, the best first
 	Require   bool     // refuse a client that offers none of them
-	Text      bool     // whether a client that sends text is answered in text where that is possible
+	Answer    Answer   // binary when empty
 	// Origins are the sites, beside the request's own host, whose pages may
 	// connect: host patterns, with or without a scheme. "*" is any site.
 	Origins  []string
@@ -48,5 +59,5 @@ func Accept(w http.ResponseWriter, r *http.Request, local, remote net.Addr, o Op
 		return nil, err
 	}
 	ws.SetReadLimit(-1) // it is a stream: who reads it bounds it
-	return newConn(ws, local, remote, o.Text), nil
+	return newConn(ws, local, remote, o.Answer), nil
 }

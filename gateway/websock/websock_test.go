@@ -109,18 +109,21 @@ func TestMessagesBecomeAStream(t *testing.T) {
 func TestAnswersTakeTheClientsType(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
-		text  bool
+		kind  Answer
 		first websocket.MessageType
 		write string
 		want  websocket.MessageType
 	}{
-		{"text is answered in text", true, websocket.MessageText, "grüße", websocket.MessageText},
-		{"what is no UTF-8 is binary", true, websocket.MessageText, "\xff", websocket.MessageBinary},
-		{"binary is answered in binary", true, websocket.MessageBinary, "a", websocket.MessageBinary},
-		{"a protocol of bytes knows no text", false, websocket.MessageText, "a", websocket.MessageBinary},
+		{"text is answered in text", AnswerMirror, websocket.MessageText, "grüße", websocket.MessageText},
+		{"what is no UTF-8 is binary", AnswerMirror, websocket.MessageText, "\xff", websocket.MessageBinary},
+		{"binary is answered in binary", AnswerMirror, websocket.MessageBinary, "a", websocket.MessageBinary},
+		{"binary is answered in text where that is set", AnswerText, websocket.MessageBinary, "a", websocket.MessageText},
+		{"but for what is no UTF-8", AnswerText, websocket.MessageText, "\xff", websocket.MessageBinary},
+		{"text is answered in binary where that is set", AnswerBinary, websocket.MessageText, "a", websocket.MessageBinary},
+		{"a protocol of bytes knows no text", "", websocket.MessageText, "a", websocket.MessageBinary},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, ws := pair(t, Options{Text: tt.text}, nil)
+			c, ws := pair(t, Options{Answer: tt.kind}, nil)
 			if err := ws.Write(t.Context(), tt.first, []byte("x")); err != nil {
 				t.Fatal(err)
 			}
