@@ -66,9 +66,13 @@ func (p *Peers) beat() {
 	p.post(subjectAll, n.encode())
 }
 
-// tend looks after the lanes of all pairs.
+// tend looks after the lanes of all pairs, and ends those that Reset was called for.
 func (p *Peers) tend(now time.Duration) {
 	for _, pr := range p.pairs.Load().nodes {
+		if pr.ending.Load() {
+			p.perform(p.roster.reset(pr, now))
+			continue
+		}
 		for _, l := range pr.lanes {
 			if l.tick(now) {
 				p.writer.put(l)

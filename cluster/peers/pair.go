@@ -20,6 +20,7 @@ type pair struct {
 	pool     *pool
 	up       atomic.Bool  // Send takes messages
 	over     atomic.Bool  // no further message is handed over
+	ending   atomic.Bool  // Reset was called: nothing is taken, and the owner ends the pair
 	seen     atomic.Int64 // when the last packet came, on the Peers' clock
 }
 

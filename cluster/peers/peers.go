@@ -247,7 +247,7 @@ func (p *Peers) Members() []Member { return p.roster.members(p.began) }
 // server's max_payload is too small, is refused each time, and logged.
 func (p *Peers) Send(to string, lane engine.Lane, msg []byte) bool {
 	pr := p.pairs.Load().nodes[to]
-	if pr == nil || lane >= engine.Lanes || !pr.up.Load() {
+	if pr == nil || lane >= engine.Lanes || !pr.up.Load() || pr.ending.Load() {
 		return false
 	}
 	if len(msg) > p.largest {
@@ -274,6 +274,14 @@ func (p *Peers) Consumed(from string, lane engine.Lane, n int) {
 	}
 	if pr.lanes[lane].consume(n) {
 		p.writer.put(pr.lanes[lane])
+	}
+}
+
+// Reset implements engine.Peers. The two ends meet again after an eighth of Suspect; if
+// that pair has to be ended too, within a minute, after longer each time.
+func (p *Peers) Reset(node string) {
+	if pr := p.pairs.Load().nodes[node]; pr != nil && pr.up.Load() {
+		pr.ending.Store(true)
 	}
 }
 

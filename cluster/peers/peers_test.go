@@ -257,6 +257,41 @@ func TestPeers_ASilentNodeIsDownAndComesBackWithFreshLanes(t *testing.T) {
 	checkSame(t, b.got[engine.LaneSend][1:], [][]byte{second})
 }
 
+// A node that was there and did not read had to be kept for ever.
+func TestPeers_AResetIsDownThenUpAtBothEnds(t *testing.T) {
+	a, b := pairUp(t, Options{Window: 1000, ControlWindow: 1000, Suspect: 10 * time.Second})
+	_, session := b.Self()
+	b.change(func() { b.hold = true })
+	msg := make([]byte, 100)
+	for range 11 { // one more than there is room for
+		a.Send("b", engine.LaneControl, msg)
+		b.Send("a", engine.LaneControl, msg)
+	}
+	b.await(t, "ten messages", func() bool { return len(b.got[engine.LaneControl]) == 10 })
+	a.Reset("b")
+	a.Reset("b") // once is enough
+	if a.Send("b", engine.LaneSettle, msg) && len(a.history()) == 1 {
+		t.Error("got a message taken by a pair that ends")
+	}
+	a.awaitEvent(t, "up b", 2)
+	b.awaitEvent(t, "up a", 2)
+	for _, n := range []*node{a, b} {
+		if h := n.history(); len(h) != 3 || !strings.HasPrefix(h[1], "down") || n.sessions[2] != n.sessions[0] {
+			t.Errorf("got events %v of sessions %v, want up, down, up of one session", h, n.sessions)
+		}
+	}
+	if a.sessions[1] != session {
+		t.Errorf("got session %d down, want %d", a.sessions[1], session)
+	}
+	b.change(func() { b.hold = false })
+	from := len(b.got[engine.LaneControl])
+	msgs := numbered(rand.New(rand.NewPCG(1, 2)), 50, 100)
+	a.sendAll(t, "b", engine.LaneControl, msgs)
+	b.await(t, "what was sent on the new pair", func() bool { return len(b.got[engine.LaneControl]) >= from+len(msgs) })
+	checkSame(t, b.got[engine.LaneControl][from:], msgs)
+	a.Reset("nobody")
+}
+
 func TestPeers_AGoodbyeIsSeenAtOnceBehindAllThatWasSent(t *testing.T) {
 	a, b := pairUp(t, Options{Suspect: time.Hour})
 	msgs := numbered(rand.New(rand.NewPCG(1, 2)), 100, 1000)

@@ -12,6 +12,13 @@ const (
 	forgetAfter = time.Hour
 	// retiredMost bounds the former sessions remembered for one node.
 	retiredMost = 16
+	// calmAfter is how long after a reset the next one counts as the first.
+	calmAfter = time.Minute
+	// restPart is the part of the time of suspicion that two ends keep apart behind
+	// the first reset, until both have given back what the other one had. It
+	// doubles up to restMost.
+	restPart = 8
+	restMost = 30 * time.Second
 )
 
 // roster knows the other nodes and how far the handshake with each is. It is a
@@ -49,7 +56,9 @@ type peer struct {
 	up       bool
 	left     uint64 // session that said goodbye
 	leftAt   time.Duration
-	retired  []uint64 // sessions that the present one replaced
+	retired  []uint64      // sessions that the present one replaced
+	rest     time.Duration // how long the ends kept apart behind the last reset
+	restEnd  time.Duration // until then no handshake goes on
 }
 
 // effect is one thing that the caller of the roster must do. Exactly one field
@@ -109,7 +118,7 @@ func (r *roster) hear(n *notice, now time.Duration) []effect {
 		if n.kind == kindGoodbye {
 			return nil
 		}
-		nd = &peer{node: n.node}
+		nd = &peer{node: n.node, restEnd: -calmAfter}
 		r.nodes[n.node] = nd
 	}
 	if n.session == nd.left && now-nd.leftAt < r.suspect {
@@ -163,13 +172,14 @@ func (r *roster) replace(nd *peer, session uint64, now time.Duration) []effect {
 		}
 	}
 	nd.session, nd.since = session, now
+	nd.rest, nd.restEnd = 0, -calmAfter
 	return out
 }
 
 // shake takes a hello or a welcome in.
 func (r *roster) shake(nd *peer, n *notice, now time.Duration) []effect {
-	if n.conn < nd.theirs {
-		return nil // late words about a former pair
+	if n.conn < nd.theirs || now < nd.restEnd {
+		return nil // late words about a former pair, or it has to wait
 	}
 	var out []effect
 	if nd.mine == 0 {
@@ -220,6 +230,24 @@ func (nd *peer) drop(why string) []effect {
 		return nil
 	}
 	return []effect{{down: pr, why: why}}
+}
+
+// reset ends a pair at both ends: the new number that is offered has the other one end
+// its own. One that does not keep up would be ended again and again, and each
+// time what it has in flight goes back: it is left alone longer each time.
+func (r *roster) reset(pr *pair, now time.Duration) []effect {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	nd := r.nodes[pr.node]
+	if nd == nil || nd.pair != pr {
+		return nil
+	}
+	if now-nd.restEnd >= calmAfter {
+		nd.rest = 0
+	}
+	nd.rest = min(max(2*nd.rest, r.suspect/restPart), restMost)
+	nd.restEnd = now + nd.rest
+	return append(nd.drop("it was reset here"), r.offer(nd)...)
 }
 
 // tick suspects nodes that were silent and repeats hellos.

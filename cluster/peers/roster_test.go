@@ -81,15 +81,21 @@ func (w *wire) settle(beats int) {
 func TestRoster_BothEndsAgreeOnceTheWireIsGood(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := &wire{ends: [2]*roster{newTestRoster("a", 1, 100), newTestRoster("b", 2, 100)}}
+		beats := 5
 		for range rapid.IntRange(0, 150).Draw(t, "steps") {
 			i := rapid.IntRange(0, 1).Draw(t, "end")
 			n := len(w.way[i])
-			switch rapid.SampledFrom([]string{"step", "hear", "hear", "hear", "drop", "repeat", "silence"}).Draw(t, "what") {
+			switch rapid.SampledFrom([]string{"step", "hear", "hear", "hear", "drop", "repeat", "silence", "reset"}).Draw(t, "what") {
 			case "step":
 				w.step(false)
 			case "silence":
 				for range rapid.IntRange(1, 25).Draw(t, "beats") {
 					w.step(true)
+				}
+			case "reset":
+				if w.up[i] != nil {
+					w.do(i, w.ends[i].reset(w.up[i], w.now))
+					beats = 5 + int(restMost/testBeat)
 				}
 			case "hear":
 				if n > 0 {
@@ -105,7 +111,7 @@ func TestRoster_BothEndsAgreeOnceTheWireIsGood(t *testing.T) {
 				}
 			}
 		}
-		w.settle(5)
+		w.settle(beats)
 		a, b := w.up[0], w.up[1]
 		switch {
 		case a == nil || b == nil:
@@ -134,6 +140,54 @@ func TestRoster_ANewPairHasOtherNumbersAfterSilence(t *testing.T) {
 	}
 	if w.up[0].mine == mine && w.up[0].theirs == theirs {
 		t.Errorf("got the numbers of the former pair, want others")
+	}
+}
+
+func TestRoster_AResetEndsThePairAtBothEndsAndTheyMeetAnew(t *testing.T) {
+	w := &wire{ends: [2]*roster{newTestRoster("a", 1, 100), newTestRoster("b", 2, 200)}}
+	w.settle(2)
+	former := w.up
+	w.do(0, w.ends[0].reset(former[0], w.now))
+	if w.up[0] != nil {
+		t.Fatal("got the peer up after a reset, want down")
+	}
+	w.hear(1, 0)
+	if w.up[1] != nil {
+		t.Fatal("got the other end's peer up after the offer, want down")
+	}
+	w.settle(5)
+	if w.up[0] == nil || w.up[1] == nil || w.up[0] == former[0] || w.up[1] == former[1] {
+		t.Fatalf("got pairs %v and %v, want new ones", w.up[0], w.up[1])
+	}
+	if effects := w.ends[0].reset(former[0], w.now); len(effects) != 0 {
+		t.Errorf("got %d effects of a reset of a pair that is over, want none", len(effects))
+	}
+}
+
+// A node that did not keep up would be met and given up many times in a minute, and
+// each time what its consumers have in flight counts as an attempt.
+func TestRoster_ResetsInARowRestLongerEachTime(t *testing.T) {
+	w := &wire{ends: [2]*roster{newTestRoster("a", 1, 100), newTestRoster("b", 2, 200)}}
+	w.settle(2)
+	reset := func() (rest time.Duration) {
+		w.do(0, w.ends[0].reset(w.up[0], w.now))
+		for at := w.now; w.up[0] == nil || w.up[1] == nil; rest = w.now - at {
+			w.settle(1)
+		}
+		return rest
+	}
+	const least = testSuspect / restPart
+	for _, want := range []time.Duration{least, 2 * least, 4 * least, 8 * least, 16 * least, 32 * least, 64 * least, restMost, restMost} {
+		if got := reset(); got < want || got > want+2*testBeat {
+			t.Errorf("got a rest of %v, want %v", got, want)
+		}
+	}
+	w.settle(int(calmAfter / testBeat))
+	if got := reset(); got > least+2*testBeat {
+		t.Errorf("got a rest of %v after a long calm, want %v", got, least)
+	}
+	if len(w.errs) > 0 {
+		t.Errorf("got %v, want no fault", w.errs)
 	}
 }
 
