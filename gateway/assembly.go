@@ -125,7 +125,8 @@ func engineOptions(c *config.Config) engine.Options {
 		TxBytes:      max(int64(c.TransactionBytes), int64(wholeSize(c))+transactionExtra),
 		Transactions: max(c.STOMPTransactions, c.AMQPTransactions), Temporaries: max(c.STOMPTemporary, c.AMQPDynamicNodes),
 		SoftBytes: int64(c.NonPersistentBytes), TopicBytes: int64(c.TopicBufferBytes),
-		CacheBytes: int(c.CacheBytes), CleanAbove: int64(c.CompactAbove),
+		ControlBytes: int64(c.ControlBufferBytes),
+		CacheBytes:   int(c.CacheBytes), CleanAbove: int64(c.CompactAbove),
 	}
 }
 

@@ -79,6 +79,7 @@ type Config struct {
 	TransactionBytes   Size `name:"transaction-bytes" group:"Limits" default:"4MiB" value:"SIZE" help:"Most bytes of a transaction. One message of whole-message-size always fits."`
 	NonPersistentBytes Size `name:"non-persistent-bytes" group:"Limits" default:"64MiB" value:"SIZE" help:"Memory of a shard for messages that are not persistent. A send that finds no room is refused."`
 	TopicBufferBytes   Size `name:"topic-buffer-bytes" group:"Limits" default:"16MiB" value:"SIZE" help:"Most bytes of topic messages that wait for a subscription without credit, or for a node that does not keep up. What comes beyond is dropped for it."`
+	ControlBufferBytes Size `name:"control-buffer-bytes" group:"Limits" default:"16MiB" value:"SIZE" help:"Most bytes of control messages (credit, confirmations, subscriptions) that wait for another node that does not read them, beside the 8 MiB of its window. At more the connection with it ends and begins anew: what its consumers have in flight goes back."`
 	CacheBytes         Size `name:"cache-bytes" group:"Limits" default:"32MiB" value:"SIZE" help:"Memory of a shard for the youngest part of its log, at its leader. Older messages are read from the disk."`
 	CompactAbove       Size `name:"compact-above" group:"Limits" default:"64MiB" value:"SIZE" help:"Size of a shard's log from which it is compacted when at least half of it is garbage. Smaller costs more writing, larger more disk."`
 

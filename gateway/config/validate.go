@@ -65,6 +65,7 @@ var ranges = map[string]struct{ low, high int }{
 	"transaction-bytes":    {64 << 10, 6 << 20}, // what a record holds
 	"non-persistent-bytes": {64 << 10, 1 << 30},
 	"topic-buffer-bytes":   {64 << 10, 1 << 30},
+	"control-buffer-bytes": {1 << 20, 1 << 30},
 	"cache-bytes":          {1 << 20, 1 << 30},
 	"compact-above":        {8 << 20, 1 << 30},
 	"scrub":                {0, 1 << 30},

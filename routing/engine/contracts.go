@@ -118,6 +118,10 @@ type Peers interface {
 	// Consumed gives n bytes of window back to the sender: the receiver calls it
 	// with the length of each message when it has dealt with it.
 	Consumed(from string, lane Lane, n int)
+	// Reset ends the connection with a node as if it was lost: both ends see PeerDown,
+	// then PeerUp when they have met anew. Until then Send takes nothing; what was taken
+	// may be lost. It does not block, and may be called by the handler.
+	Reset(node string)
 	// Ask sends a request to a node and returns its answer.
 	Ask(ctx context.Context, to, method string, req []byte) ([]byte, error)
 }

@@ -59,6 +59,7 @@ type Options struct {
 	TxBytes       int64         // held by one transaction until its commit; all of a node hold HeldBytes; default 4 MiB or the greatest message
 	SoftBytes     int64         // non-persistent messages of a shard; default 64 MiB
 	TopicBytes    int64         // waiting for one topic subscription without credit; default 16 MiB
+	ControlBytes  int64         // control messages that wait for a node beyond its window, until the connection with it ends; default 16 MiB
 	CacheBytes    int           // bodies of a shard kept in memory by its leader; default 32 MiB
 	CleanAbove    int64         // bytes of a shard's log below which nothing is rewritten; default 64 MiB
 	Temporaries   int           // temporary addresses of one session; default 1000
@@ -87,6 +88,7 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.TxBytes, max(4<<20, int64(min(o.MessageSize, o.WholeSize))+8192))
 	setDefault(&o.SoftBytes, 64<<20)
 	setDefault(&o.TopicBytes, 16<<20)
+	setDefault(&o.ControlBytes, 16<<20)
 	setDefault(&o.CacheBytes, 32<<20)
 	setDefault(&o.CleanAbove, 64<<20)
 	setDefault(&o.CutBytes, 8<<20)
@@ -127,6 +129,7 @@ func (o Options) check() error {
 		{"TxBytes", o.TxBytes, MaxMessage},
 		{"SoftBytes", o.SoftBytes, math.MaxInt64},
 		{"TopicBytes", o.TopicBytes, math.MaxInt64},
+		{"ControlBytes", o.ControlBytes, math.MaxInt64},
 		{"CacheBytes", int64(o.CacheBytes), math.MaxInt64},
 		{"CleanAbove", o.CleanAbove, math.MaxInt64},
 		{"Temporaries", int64(o.Temporaries), math.MaxInt64},
@@ -197,7 +200,7 @@ func New(o Options) (*Engine, error) {
 	ctx, stop := context.WithCancelCause(context.Background())
 	e := &Engine{opts: o, log: o.Log, stop: stop, leaders: map[int]*leader{}, full: map[int]bool{}, saidFull: map[int]fullWord{}, peers: map[string]uint64{}}
 	e.temps.owners = map[routing.Address]*session{}
-	e.gates = gates{lanes: map[gate]chan struct{}{}, control: map[string][][]byte{}}
+	e.gates = gates{lanes: map[gate]chan struct{}{}, control: map[string]*controlList{}}
 	e.node, e.session = o.Peers.Self()
 	e.met = map[string]bool{e.node: true}
 	e.metrics = newMetrics(e, o.Metrics)

@@ -385,7 +385,7 @@ func (h *hub) peerUp(node string) {
 	for name := range h.subs {
 		names = append(names, name)
 	}
-	h.e.control(node, appendInterest(0, interestAll, names))
+	h.e.controlFirst(node, appendInterest(0, interestAll, names))
 }
 
 // peerDown forgets what a node wanted; nobody waits for it any more.

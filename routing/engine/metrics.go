@@ -13,6 +13,7 @@ type metrics struct {
 	refused      prometheus.Counter
 	timeouts     prometheus.Counter
 	windowFull   prometheus.Counter
+	resets       prometheus.Counter // of connections with nodes
 	topicDrops   prometheus.Counter
 	topicExpired prometheus.Counter
 	takeovers    prometheus.Counter
@@ -65,6 +66,8 @@ func newMetrics(e *Engine, reg prometheus.Registerer) *metrics {
 			"Requests that were not confirmed within the send timeout."),
 		windowFull: counter("selvedge_engine_window_full_total",
 			"Times that deliveries waited for a node's window."),
+		resets: counter("selvedge_engine_control_resets_total",
+			"Connections with other nodes ended because a node did not take its control messages."),
 		topicDrops: counter("selvedge_engine_topic_dropped_total",
 			"Topic messages dropped because a subscription's buffer was full."),
 		topicExpired: counter("selvedge_engine_topic_expired_total",
@@ -93,7 +96,7 @@ func newMetrics(e *Engine, reg prometheus.Registerer) *metrics {
 	reg.MustRegister(m.uploadsEnded)
 	reg.MustRegister(e.tally.collectors()...)
 	reg.MustRegister(e.memory()...)
-	reg.MustRegister(refusals, m.logReads)
+	reg.MustRegister(refusals, m.logReads, m.resets)
 	reg.MustRegister(m.batch, m.recordBytes, m.refused, m.timeouts, m.windowFull, m.topicDrops, m.topicExpired, m.takeovers, m.phases, m.unreadable, m.refusedSends, m.transactions,
 		prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "selvedge_engine_sends_total", Help: "Envelopes taken in from this node's clients.",
@@ -143,6 +146,7 @@ func (e *Engine) memory() []prometheus.Collector {
 		gauge("selvedge_engine_upload_bytes", "Parts of large messages on their way from this node to the shards.", e.partsUnderway),
 		gauge("selvedge_engine_non_persistent_bytes", "Non-persistent messages of the shard led here that has the most.",
 			led(func(l *leader) int64 { return l.soft.Load() })),
+		gauge("selvedge_engine_control_waiting_bytes", "Control messages that wait for the node that is furthest behind.", e.controlWaiting),
 		gauge("selvedge_engine_cached_bytes", "Bodies that the shard led here with the most of them keeps in memory.",
 			led(func(l *leader) int64 { return l.cache.held() + l.parts.held() })),
 	}

@@ -18,6 +18,8 @@ type network struct {
 	mu    sync.Mutex
 	lose  func(from, to string, lane engine.Lane) bool // what gets lost on its way; nil for nothing
 	nodes map[string]*memPeers
+	deaf  map[string]chan struct{} // nodes that read nothing, closed when they go on
+	turns []string                 // "up" and "down" of all connections, as "down b at a"
 	wg    sync.WaitGroup
 }
 
@@ -37,10 +39,11 @@ type memLane struct {
 	blocked bool
 	closed  bool
 	wake    chan struct{}
+	gone    chan struct{} // closed with the lane
 }
 
 func newNetwork(window int) *network {
-	return &network{window: window, nodes: map[string]*memPeers{}}
+	return &network{window: window, nodes: map[string]*memPeers{}, deaf: map[string]chan struct{}{}}
 }
 
 func (n *network) join(node string, session uint64) *memPeers {
@@ -69,15 +72,74 @@ func (n *network) meet(p *memPeers) {
 	}
 	n.mu.Unlock()
 	for _, other := range met {
-		p.h.PeerUp(other.node, other.session)
-		other.h.PeerUp(p.node, p.session)
+		p.sees(other)
+		other.sees(p)
+	}
+}
+
+// sees tells a node that another one is up.
+func (p *memPeers) sees(other *memPeers) {
+	p.net.turn("up", p, other)
+	p.h.PeerUp(other.node, other.session)
+}
+
+// loses tells a node that another one is down.
+func (p *memPeers) loses(other *memPeers) {
+	p.net.turn("down", p, other)
+	p.h.PeerDown(other.node, other.session)
+}
+
+func (n *network) turn(what string, at, other *memPeers) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.turns = append(n.turns, what+" "+other.node+" at "+at.node)
+}
+
+// turned counts how often that was told.
+func (n *network) turned(what string) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	count := 0
+	for _, t := range n.turns {
+		if t == what {
+			count++
+		}
+	}
+	return count
+}
+
+// plug has a node read nothing until the returned function is called.
+func (n *network) plug(node string) (unplug func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ch := make(chan struct{})
+	n.deaf[node] = ch
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.deaf, node)
+		close(ch)
+	}
+}
+
+// hears waits until a node reads, or the lane is closed.
+func (n *network) hears(node string, l *memLane) {
+	n.mu.Lock()
+	deaf := n.deaf[node]
+	n.mu.Unlock()
+	if deaf == nil {
+		return
+	}
+	select {
+	case <-deaf:
+	case <-l.gone:
 	}
 }
 
 func (n *network) lanesTo(from, to *memPeers) *[engine.Lanes]*memLane {
 	var lanes [engine.Lanes]*memLane
 	for i := range lanes {
-		l := &memLane{wake: make(chan struct{}, 1)}
+		l := &memLane{wake: make(chan struct{}, 1), gone: make(chan struct{})}
 		lanes[i] = l
 		n.wg.Go(func() { l.carry(n, from.node, to, engine.Lane(i)) })
 	}
@@ -116,6 +178,7 @@ func (n *network) lost(from, to string, lane engine.Lane) bool {
 func (l *memLane) carry(n *network, from string, to *memPeers, lane engine.Lane) {
 	for range l.wake {
 		for {
+			n.hears(to.node, l)
 			l.mu.Lock()
 			if len(l.msgs) == 0 {
 				l.mu.Unlock()
@@ -140,6 +203,7 @@ func (l *memLane) close() {
 		l.closed = true
 		l.msgs = nil
 		close(l.wake)
+		close(l.gone)
 	}
 }
 
@@ -161,9 +225,40 @@ func (n *network) sever(node string) {
 	clear(p.lanes)
 	n.mu.Unlock()
 	for _, other := range left {
-		other.h.PeerDown(node, p.session)
-		p.h.PeerDown(other.node, other.session)
+		other.loses(p)
+		p.loses(other)
 	}
+}
+
+// Reset implements engine.Peers.
+func (p *memPeers) Reset(node string) {
+	n := p.net
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	other, lanes := n.nodes[node], p.lanes[node]
+	if lanes == nil {
+		return
+	}
+	for i := range lanes {
+		lanes[i].close()
+		other.lanes[p.node][i].close()
+	}
+	delete(p.lanes, node)
+	delete(other.lanes, p.node)
+	n.wg.Go(func() {
+		p.loses(other)
+		other.loses(p)
+		n.mu.Lock()
+		both := p.up && other.up
+		if both {
+			p.lanes[node], other.lanes[p.node] = n.lanesTo(p, other), n.lanesTo(other, p)
+		}
+		n.mu.Unlock()
+		if both {
+			p.sees(other)
+			other.sees(p)
+		}
+	})
 }
 
 // rejoin brings a node that was severed back, in the same session.

@@ -15,7 +15,7 @@ import (
 type gates struct {
 	mu      sync.Mutex
 	lanes   map[gate]chan struct{}
-	control map[string][][]byte // control messages that wait for room, by node
+	control map[string]*controlList // by node that is up
 }
 
 type gate struct {
@@ -71,40 +71,9 @@ func (e *Engine) isUp(node string, session uint64) bool {
 	return ok && (session == 0 || s == session)
 }
 
-// control sends a control message, now or when the lane has room. What waits for
-// a node that goes down is dropped: it reports anew when it is back.
-func (e *Engine) control(node string, msg []byte) {
-	if !e.isUp(node, 0) {
-		return
-	}
-	g := &e.gates
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.control[node]) > 0 || !e.opts.Peers.Send(node, LaneControl, msg) {
-		g.control[node] = append(g.control[node], msg)
-	}
-}
-
-func (e *Engine) flushControl(node string) {
-	g := &e.gates
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	q := g.control[node]
-	for len(q) > 0 && e.opts.Peers.Send(node, LaneControl, q[0]) {
-		q = q[1:]
-	}
-	if len(q) == 0 {
-		delete(g.control, node)
-		return
-	}
-	g.control[node] = q
-}
-
 // PeerUp implements PeerHandler.
 func (e *Engine) PeerUp(node string, session uint64) {
-	e.gates.mu.Lock()
-	delete(e.gates.control, node) // what a race left there was for the connection before
-	e.gates.mu.Unlock()
+	e.gates.letControl(node, true)
 	e.mu.Lock()
 	e.peers[node] = session
 	e.met[node] = true
@@ -123,9 +92,7 @@ func (e *Engine) PeerDown(node string, session uint64) {
 	}
 	e.mu.Unlock()
 	e.log.Warn().Str("peer", node).Msg("node is down")
-	e.gates.mu.Lock()
-	delete(e.gates.control, node)
-	e.gates.mu.Unlock()
+	e.gates.letControl(node, false)
 	for lane := range Lane(Lanes) {
 		e.gates.open(gate{node, lane})
 	}

@@ -40,7 +40,8 @@ type portal struct {
 	guests   map[int]*guest                    // by shard
 	creating map[routing.Address][]func(error) // temporary queues that are being made, who waits for them
 	owed     []*queueSub                       // with credit not told to the leader
-	control  [][]byte                          // control messages that the lane did not take
+	control  []waitingControl                  // that the lane did not take
+	owing    int64                             // their cost
 	done     completions
 	idlers   idlers
 	lastRead uint64          // number of the latest read
@@ -118,13 +119,7 @@ func (p *portal) forward() {
 		p.report()
 	}
 	p.flushGrants()
-	for len(p.control) > 0 && p.leader != "" {
-		if !p.e.opts.Peers.Send(p.leader, LaneControl, p.control[0]) {
-			return
-		}
-		p.control = p.control[1:]
-	}
-	if !p.joined.Load() {
+	if !p.flushControl() || !p.joined.Load() {
 		return
 	}
 	for i := range p.lanes {
@@ -161,33 +156,13 @@ func (p *portal) transmit(l *outLane, b *outBatch) bool {
 	return p.e.opts.Peers.Send(p.leader, l.peer, b.settles.append(p.head(verbSettle).append(nil)))
 }
 
-// tell sends a control message to the leader; local does the same for a leader
-// on this node. Without a leader nothing is told: the next report has it.
-func (p *portal) tell(msg []byte, local func(l *leader)) {
-	if !p.reported {
-		return
-	}
-	if p.leader == p.e.node {
-		epoch := p.epoch
-		p.e.atLeader(p.shard, func(at *leader) {
-			if at.current(epoch) {
-				local(at)
-			}
-		})
-		return
-	}
-	if len(p.control) > 0 || !p.e.opts.Peers.Send(p.leader, LaneControl, msg) {
-		p.control = append(p.control, msg)
-	}
-}
-
 // announce takes note of who leads the shard.
 func (p *portal) announce(node string, epoch uint32) {
 	if epoch < p.epoch || epoch == p.epoch && node == p.leader {
 		return
 	}
-	p.leader, p.epoch = node, epoch
 	p.rejoin()
+	p.leader, p.epoch = node, epoch
 }
 
 // lost takes note that a node cannot be reached.
@@ -201,7 +176,7 @@ func (p *portal) lost(node string) {
 func (p *portal) rejoin() {
 	p.joined.Store(false)
 	p.reported = false
-	p.control = nil
+	p.dropControl()
 }
 
 // welcome begins the work with a leader: it expects these numbers next.

@@ -71,7 +71,7 @@ func (p *portal) report() {
 		return
 	}
 	for _, part := range r.split() {
-		p.control = append(p.control, part.append(p.head(verbReport).append(nil)))
+		p.control = append(p.control, waitingControl{msg: part.append(p.head(verbReport).append(nil))})
 	}
 	p.reported = true // whatever is told from now on comes behind it
 }

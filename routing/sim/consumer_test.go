@@ -30,6 +30,7 @@ type delivery struct {
 	routing.Delivery
 	m     *message
 	nth   int  // which delivery of the message it is
+	downs int  // connections that had ended when it came
 	alone bool // it came again, and its consumer had nothing else to do
 }
 
@@ -175,7 +176,7 @@ func (c *client) take(d *routing.Delivery) {
 		again()
 		return
 	}
-	got := &delivery{Delivery: *d, m: m, nth: m.deliveries, alone: d.Redelivered && len(c.hand) == 0 && c.unsure == 0}
+	got := &delivery{Delivery: *d, m: m, nth: m.deliveries, downs: c.w.ledger.downs, alone: d.Redelivered && len(c.hand) == 0 && c.unsure == 0}
 	c.hand = append(c.hand, got)
 	if c.queue == m.queue {
 		m.holder = c
@@ -276,7 +277,7 @@ func (c *client) settle(d *delivery, o routing.Outcome) {
 		if err == nil {
 			c.unsure--
 		}
-		c.w.ledger.settled(d.m, &d.Delivery, o, err, dead)
+		c.w.ledger.settled(c, d, o, err, dead)
 	})
 	c.w.notef("settle %s message %d outcome %d request %d", c.name, d.m.id, o.Kind, token)
 	c.sub.Settle(d.Tag, o, c, token)

@@ -208,7 +208,7 @@ func (l *ledger) takesEffect(t *txn) {
 			if m.accepted {
 				l.w.violated("%v: accepted twice, by %v the last time", m, t)
 			}
-			m.accepted, m.overEpoch = true, epoch
+			l.accept(t.client, s.d, epoch)
 		case s.outcome.Kind == rejected:
 			m.rejected = true
 		case s.outcome.DeliveryFailed:

@@ -22,6 +22,7 @@ func (w *world) faults() []fault {
 		{w.plan.lossy, (*world).loseSome},
 		{w.plan.drain, (*world).stopOne},
 		{w.plan.full, (*world).fillOne},
+		{w.plan.deaf, (*world).deafenOne},
 	}
 }
 
@@ -89,6 +90,14 @@ func (w *world) stopOne() {
 	go p.drain(ctx, handsOver)
 }
 
+// hinder notes that nodes are slow or out of reach from now on: a leader that takes
+// over meanwhile may not wait for their reports, and counts the attempts there as
+// failed.
+func (w *world) hinder() {
+	w.troubled = true
+	w.ledger.ends++
+}
+
 // cutSome cuts connections for a while: a node from all others, or one direction
 // of one link.
 func (w *world) cutSome() {
@@ -118,7 +127,7 @@ func (w *world) cutSome() {
 
 // cutFor cuts connections for a time.
 func (w *world) cutFor(d time.Duration, cut []func(on bool)) {
-	w.troubled = true
+	w.hinder()
 	for _, f := range cut {
 		f(true)
 	}
@@ -140,7 +149,7 @@ func (w *world) pauseThis(n *node) {
 	if !n.running() || p.eng == nil {
 		return
 	}
-	w.troubled = true
+	w.hinder()
 	n.pause()
 	w.after(w.between(20*time.Millisecond, 5*time.Second), func() {
 		if n.proc == p && p.paused {
@@ -151,7 +160,7 @@ func (w *world) pauseThis(n *node) {
 
 // slowDown makes a disk or the network slow.
 func (w *world) slowDown() {
-	w.troubled = true
+	w.hinder()
 	if w.chance(0.4) {
 		w.slowNet = w.between(10*time.Millisecond, 600*time.Millisecond)
 		w.notef("the network is slow: %v", w.slowNet)
@@ -205,7 +214,7 @@ func (w *world) heal() {
 	w.healed, w.healedAt = true, w.now()
 	w.lossy, w.slowNet = 0, 0
 	for _, l := range w.links {
-		l.cut = [2]bool{}
+		l.cut, l.deaf = [2]bool{}, [2]int{}
 	}
 	for _, n := range w.nodes {
 		n.slow, n.full = false, false

@@ -14,6 +14,7 @@ type ledger struct {
 	messages []*message
 	ends     int // subscriptions and connections that ended
 	crashes  int // processes that ended
+	downs    int // times that a node was told that another one is down
 	served   []uint32
 	leases   map[leaseID]*leaseView
 
@@ -62,6 +63,7 @@ type message struct {
 	due        map[string][]duty // of the deliveries under way to a node, in their order
 	accepted   bool              // a consumer was told that it is settled
 	overEpoch  uint32            // epoch of the log at that time
+	again      *client           // who settled it, if nodes met anew since it came to that client
 	dead       int               // arrivals in the dead-letter queue
 	holder     *client           // has it in flight
 	large      bool              // it has a body that is read
@@ -237,7 +239,9 @@ func (l *ledger) delivered(c *client, d *routing.Delivery) *message {
 		l.w.violated("%v: delivered to %s in epoch %d while %s has it in flight, whose node was always there", m, c.name, d.Tag.Epoch, h.name)
 	}
 	due, remote := m.owed(c.proc.name, d.Tag.Epoch)
-	if m.accepted && d.Tag.Epoch >= m.overEpoch && (due.over || !remote && !c.proc.stoodStill()) {
+	// What was handed out to the same consumer once more, on the next connection, may wait in
+	// the leader's outlet while the consumer settles what it had: nobody tells the two apart.
+	if m.accepted && d.Tag.Epoch >= m.overEpoch && (due.over && m.again != c || !remote && !c.proc.stoodStill()) {
 		l.w.violated("%v: delivered to %s in epoch %d after its settlement was confirmed in epoch %d", m, c.name, d.Tag.Epoch, m.overEpoch)
 	}
 	if m.persistent {
@@ -296,8 +300,17 @@ func (l *ledger) buried(m *message) {
 	}
 }
 
+// accept notes that a client has settled a message for good.
+func (l *ledger) accept(c *client, d *delivery, epoch uint32) {
+	d.m.accepted, d.m.overEpoch = true, epoch
+	if l.downs > d.downs {
+		d.m.again = c
+	}
+}
+
 // settled judges the end of a settlement.
-func (l *ledger) settled(m *message, d *routing.Delivery, o routing.Outcome, err error, dead bool) {
+func (l *ledger) settled(c *client, d *delivery, o routing.Outcome, err error, dead bool) {
+	m := d.m
 	if routing.CodeOf(err) == routing.CodeStale {
 		m.asked--
 	}
@@ -318,7 +331,7 @@ func (l *ledger) settled(m *message, d *routing.Delivery, o routing.Outcome, err
 		if m.accepted {
 			l.w.violated("%v: accepted twice", m)
 		}
-		m.accepted, m.overEpoch = true, epoch
+		l.accept(c, d, epoch)
 	case o.Kind == routing.Rejected:
 		m.rejected = true
 	case o.Kind == routing.Modified && o.DeliveryFailed:

@@ -17,6 +17,7 @@ type link struct {
 	w      *world
 	ends   [2]*node
 	cut    [2]bool     // what an end sends is held up
+	deaf   [2]int      // an end is there, and reads nothing: how many faults have it so
 	procs  [2]*process // that have met
 	conn   int
 	broken bool
@@ -25,6 +26,7 @@ type link struct {
 
 	mu    sync.Mutex
 	up    [2]bool // an end was told that the other one is up
+	over  [2]bool // an end has called Reset
 	lanes [2][engine.Lanes]*lane
 }
 
@@ -65,7 +67,7 @@ func (p *process) Send(to string, ln engine.Lane, msg []byte) bool {
 func (l *link) take(p *process, end int, ln engine.Lane, n int) (conn int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.up[end] || l.procs[end] != p {
+	if !l.up[end] || l.procs[end] != p || l.over[end] {
 		return 0, false
 	}
 	to := l.lanes[end][ln]
@@ -104,7 +106,7 @@ func (l *link) move(end int, ln engine.Lane, d time.Duration) {
 // open reports whether what an end sends arrives. The sender may be dead by now.
 func (l *link) open(end int) bool {
 	to := l.ends[1-end]
-	return !l.cut[end] && to.running() && to.proc == l.procs[1-end] && l.up[1-end]
+	return !l.cut[end] && l.deaf[1-end] == 0 && to.running() && to.proc == l.procs[1-end] && l.up[1-end]
 }
 
 func (l *link) arrive(end int, ln engine.Lane) {
@@ -151,6 +153,27 @@ func (l *link) consumed(conn, end int, ln engine.Lane, n int) {
 				p.handler.Writable(l.ends[1-end].name, ln)
 			})
 		}
+	})
+}
+
+// Reset implements engine.Peers.
+func (p *process) Reset(to string) {
+	l, end := p.w.link(p.node, p.w.node(to))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.up[end] || l.procs[end] != p || l.over[end] {
+		return
+	}
+	l.over[end] = true
+	conn := l.conn
+	p.w.emit(source{kind: outReset, node: p.index, to: l.ends[1-end].index}, func() {
+		p.when(func() {
+			if conn == l.conn {
+				p.w.resets++
+				p.w.notef("reset %s at %s", to, p.name)
+				l.down(end)
+			}
+		})
 	})
 }
 
@@ -213,6 +236,7 @@ func (l *link) down(end int) {
 	p.when(func() {
 		l.w.notef("down %s at %s", other.name, p.name)
 		l.w.ledger.ends++
+		l.w.ledger.downs++
 		p.handler.PeerDown(other.name, other.session)
 	})
 	l.reconsider()
@@ -238,6 +262,7 @@ func (l *link) meet() {
 		}
 		l.mu.Lock()
 		l.conn++
+		l.over = [2]bool{}
 		for end, n := range l.ends {
 			l.procs[end] = n.proc
 			for ln := range l.lanes[end] {

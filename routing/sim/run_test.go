@@ -71,7 +71,7 @@ func (w *world) end() {
 
 // totals counts what happened.
 func (w *world) totals() totals {
-	t := totals{events: w.count, messages: len(w.ledger.messages), uploads: w.uploads, read: w.read}
+	t := totals{events: w.count, messages: len(w.ledger.messages), resets: w.resets, uploads: w.uploads, read: w.read}
 	for _, m := range w.ledger.messages {
 		t.marked += m.deliveries - m.unmarked
 	}

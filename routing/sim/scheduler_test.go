@@ -72,6 +72,7 @@ const (
 	outCall
 	outMessage
 	outConsumed
+	outReset
 )
 
 type output struct {

@@ -52,7 +52,7 @@ type outcome struct {
 
 // totals are what happened in one run or many.
 type totals struct {
-	events, messages, marked, voids, elections, crashes, uploads, read int
+	events, messages, marked, voids, elections, crashes, resets, uploads, read int
 }
 
 func (t *totals) add(o totals) {
@@ -62,13 +62,14 @@ func (t *totals) add(o totals) {
 	t.voids += o.voids
 	t.elections += o.elections
 	t.crashes += o.crashes
+	t.resets += o.resets
 	t.uploads += o.uploads
 	t.read += o.read
 }
 
 func (t totals) String() string {
-	return fmt.Sprintf("%d events, %d messages, %d deliveries marked, %d void records, %d elections, %d ends of processes, %d large messages, read %d times",
-		t.events, t.messages, t.marked, t.voids, t.elections, t.crashes, t.uploads, t.read)
+	return fmt.Sprintf("%d events, %d messages, %d deliveries marked, %d void records, %d elections, %d ends of processes, %d resets of connections, %d large messages, read %d times",
+		t.events, t.messages, t.marked, t.voids, t.elections, t.crashes, t.resets, t.uploads, t.read)
 }
 
 // simulate runs a seed.

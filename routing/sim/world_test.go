@@ -30,7 +30,8 @@ type plan struct {
 	deadly                  int     // the message that kills the node of whoever gets it, -1 for none
 	crash, cut, pause, slow float64 // weights of the faults
 	move, lossy, drain      float64
-	full                    float64
+	full, deaf              float64
+	controlBytes            int64 // that may wait for a node
 }
 
 const (
@@ -114,6 +115,7 @@ type world struct {
 	healedAt time.Duration
 	failure  string
 
+	resets        int // of connections, because too much waited
 	uploads, read int // large messages that were sent, and deliveries of them that were read to their end
 }
 
@@ -124,6 +126,11 @@ func newWorld(seed uint64, quiesce func()) *world {
 	w.plan.deadly = -1
 	if seed%3 == 1 {
 		w.plan.deadly = int(seed / 3 % 20)
+	}
+	if seed%2 == 1 { // little is enough to end a connection
+		w.plan.deaf = 2
+		w.plan.window = []int{600, 4 << 10}[seed/2%2]
+		w.plan.controlBytes = []int64{300, 600, 1200}[seed/4%3]
 	}
 	w.ledger = newLedger(w)
 	return w
@@ -221,7 +228,7 @@ func (w *world) options(p *process) engine.Options {
 	o := engine.Options{
 		Fabric: p, Peers: p, SendTimeout: w.plan.sendTimeout, Lease: lease, MaxDeliveries: w.plan.maxDeliveries,
 		DeadLetter: deadLetters, CacheBytes: w.plan.cacheBytes, CleanAbove: w.plan.cleanAbove, CutBytes: w.plan.cutBytes,
-		RecordBytes: w.plan.recordBytes,
+		RecordBytes: w.plan.recordBytes, ControlBytes: w.plan.controlBytes,
 	}
 	if p.folder != nil {
 		o.SendTimeout = time.Hour // a message that waits for a leader is not lost
