@@ -52,10 +52,12 @@ func wantIn(t *testing.T, what, got, want string) {
 	}
 }
 
+var refusing = Switches{ClientIDs: ClientIDsRefuse}
+
 // A client that comes back at once may overtake its own end, which is waited for.
 func TestSTOMP_Connect_22_WhoGoesIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := named(t, Options{}, nil)
+		s := named(t, Options{Switches: refusing}, nil)
 		defer s.close()
 		wantIn(t, "the first", s.login("1", "alice"), "CONNECTED\n")
 		if got := s.login("2", "alice"); got != "" {
@@ -78,7 +80,7 @@ func TestSTOMP_Connect_22_WhoGoesIsWaitedFor(t *testing.T) {
 // A connection that ends while it waits for its client-id takes nothing.
 func TestSTOMP_Connect_22_WhoGoesWhileItWaitsTakesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := named(t, Options{}, nil)
+		s := named(t, Options{Switches: refusing}, nil)
 		defer s.close()
 		s.login("1", "alice")
 		s.login("2", "alice")
@@ -92,7 +94,7 @@ func TestSTOMP_Connect_22_WhoGoesWhileItWaitsTakesNothing(t *testing.T) {
 // A login that fails behind the claim gives the client-id back.
 func TestSTOMP_Connect_22_FreeBehindASessionThatDidNotOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := named(t, Options{}, nil)
+		s := named(t, Options{Switches: refusing}, nil)
 		defer s.close()
 		s.direct("fail open x no room")
 		wantIn(t, "a session that does not open", s.login("1", "alice"), "ERROR\nmessage:no room\n")
@@ -102,11 +104,11 @@ func TestSTOMP_Connect_22_FreeBehindASessionThatDidNotOpen(t *testing.T) {
 	})
 }
 
-// With take-over the second connection of a user ends the first, whose sends are
+// Under the dialect activemq the second connection of a user ends the first, whose sends are
 // confirmed before; that of another user is refused and learns no address.
 func TestSTOMP_Connect_22_TakenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := named(t, Options{Dialect: Artemis, Switches: Switches{ClientIDs: ClientIDsTakeOver}}, prototest.Users{"alice": "p", "bob": "p"})
+		s := named(t, Options{}, prototest.Users{"alice": "p", "bob": "p"})
 		defer s.close()
 		wantIn(t, "the first", s.login("1", "alice"), "CONNECTED\n")
 		s.broker.Hold()
@@ -131,7 +133,7 @@ func TestSTOMP_Connect_22_TakenOver(t *testing.T) {
 func TestSTOMP_Connect_22_ListenersShareTheClientIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := new(Clients)
-		one, two := named(t, Options{Clients: shared}, nil), named(t, Options{Clients: shared}, nil)
+		one, two := named(t, Options{Clients: shared, Switches: refusing}, nil), named(t, Options{Clients: shared, Switches: refusing}, nil)
 		free := named(t, Options{Clients: shared, Dialect: RabbitMQ}, nil)
 		defer one.close()
 		defer two.close()

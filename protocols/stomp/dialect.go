@@ -61,7 +61,7 @@ const spokenVersions = "Supported protocol versions are 1.0 1.1 1.2"
 // RabbitMQ's: nobody uses them as words of a literal name.
 var dialects = map[Dialect]behavior{
 	ActiveMQ: {
-		nack: NackDeadLetter, bare: routing.KindQueue, receiptAtOnce: true, suffix: "ActiveMQ", clientIDs: ClientIDsRefuse,
+		nack: NackDeadLetter, bare: routing.KindQueue, receiptAtOnce: true, suffix: "ActiveMQ", clientIDs: ClientIDsTakeOver,
 		refused:      "User name [%] or password is invalid.",
 		wrongVersion: [2]string{"Invalid Protocol version[%], supported versions are: [1.2, 1.1, 1.0]", spokenVersions},
 		restWords:    ">#", queueWildcards: true, composite: true, qualified: true, replyPrefix: remoteTempQueue,
