@@ -32,6 +32,12 @@ func (m *machine) upload(e *routing.Envelope, f *frame.Frame, values *sendValues
 	m.goOn(f)
 }
 
+// outgrows reports whether a message is a large one by its headers: its body is none.
+func (m *machine) outgrows(f *frame.Frame) bool {
+	l := &m.fe.limits
+	return len(m.headers)+len(f.Body) > l.MessageSize && l.LargeSize > l.MessageSize
+}
+
 // refuseLarge says why a message cannot be a large one.
 func (m *machine) refuseLarge(e *routing.Envelope, values *sendValues, copies int) error {
 	var what string

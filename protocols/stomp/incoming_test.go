@@ -250,6 +250,7 @@ func TestLarge_Refusals(t *testing.T) {
 		{name: "no NUL at the end", frame: append(largeSend("/queue/a", "receipt:1\n", body, true)[:200_050], "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"...), want: "message:there is no NUL octet after content-length octets of body\nreceipt-id:1\n"},
 		{name: "the broker refuses the send", fail: "send", frame: largeSend("/queue/a", "receipt:1\n", pattern(2<<20, true), true), want: "message:no room\nreceipt-id:1\n", goesOn: true},
 		{name: "the broker refuses a part", fail: "upload", frame: largeSend("/queue/a", "receipt:1\n", pattern(2<<20, true), true), want: "message:no room\nreceipt-id:1\n", goesOn: true},
+		{name: "a body that fits and headers that do not is an upload, too", fail: "upload", frame: largeSend("/queue/a", "receipt:1\nx:"+strings.Repeat("y", 8<<10)+"\n", pattern(64<<10, true), true), want: "message:no room\nreceipt-id:1\n", goesOn: true},
 		{name: "another command", frame: []byte("ACK\nid:1\nreceipt:1\ncontent-length:70000\n\n"), want: "message:the maximum data length was exceeded\nreceipt-id:1\n"},
 	} {
 		for _, keepOpen := range []bool{false, true} {

@@ -93,12 +93,14 @@ func (m *machine) send(f *frame.Frame) error {
 	if err != nil {
 		return err
 	}
-	if f.More {
-		if err := m.refuseLarge(e, &values, len(parts)); err != nil {
+	if f.More || m.outgrows(f) {
+		err := m.refuseLarge(e, &values, len(parts))
+		if err == nil {
+			m.upload(e, f, &values)
+		}
+		if err == nil || f.More {
 			return err
 		}
-		m.upload(e, f, &values)
-		return nil
 	}
 	if err := m.copies(len(parts), f); err != nil {
 		return err
@@ -145,6 +147,7 @@ func (m *machine) copies(n int, f *frame.Frame) error {
 // put hands an envelope to the session or to a transaction.
 func (m *machine) put(e *routing.Envelope, f *frame.Frame, values *sendValues, t *transaction, token uint64) {
 	m.fillPayload(e, f, values)
+	m.payload = append(m.payload, f.Body...)
 	e.Payload = m.payload
 	m.sendBytes += len(m.payload)
 	m.pending.at(token).size += len(m.payload)
@@ -274,7 +277,7 @@ func sendTimes(e *routing.Envelope, now int64, values *sendValues) error {
 	return nil
 }
 
-// fillPayload builds the payload: first, in a fixed order, the lines that
+// fillPayload builds the payload up to its body: first, in a fixed order, the lines that
 // MESSAGE takes from the envelope, then the destination, the content-length if
 // the client gave one, and what is passed through.
 func (m *machine) fillPayload(e *routing.Envelope, f *frame.Frame, values *sendValues) {
@@ -299,8 +302,5 @@ func (m *machine) fillPayload(e *routing.Envelope, f *frame.Frame, values *sendV
 	}
 	dst = append(dst, m.headers...)
 	dst = append(dst, '\n')
-	if !f.More { // the body of a large message follows apart
-		dst = append(dst, f.Body...)
-	}
 	m.payload = dst
 }
