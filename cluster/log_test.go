@@ -21,7 +21,7 @@ func testOptions(tb testing.TB) Options {
 		Dir:    tb.TempDir(),
 		Shards: 16,
 		// A disk that many tests share may take longer than the default for a record.
-		AppendTimeout: patience / 8,
+		AppendTimeout: patience / 5,
 		Log:           zerolog.New(zerolog.NewTestWriter(tb)).Level(zerolog.InfoLevel),
 	}
 }

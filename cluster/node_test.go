@@ -239,7 +239,7 @@ func TestNode_ResignAloneEndsAndBegins(t *testing.T) {
 func openStandalone(t *testing.T, dir string) *cluster.Node {
 	t.Helper()
 	n, err := cluster.Open(t.Context(), cluster.Options{
-		Node: "alone", Dir: dir, Shards: 1, AppendTimeout: clustertest.Patience / 8, Log: zerolog.New(io.Discard),
+		Node: "alone", Dir: dir, Shards: 1, AppendTimeout: clustertest.Patience / 5, Log: zerolog.New(io.Discard),
 	})
 	if err != nil {
 		t.Fatal(err)

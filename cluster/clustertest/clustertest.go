@@ -77,7 +77,7 @@ func New(tb testing.TB, n int, configure func(i int, o *cluster.Options)) *Clust
 			Secret:      "a secret of the test",
 			Election:    Election,
 			// A disk that many tests share may take longer than the default for a record.
-			AppendTimeout: Patience / 8,
+			AppendTimeout: Patience / 5,
 			Log:           zerolog.New(zerolog.NewTestWriter(tb)).Level(zerolog.InfoLevel),
 			Version:       "test",
 		}
