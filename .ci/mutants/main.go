@@ -26,7 +26,7 @@ type mutant struct{ name, file, old, new string }
 
 var (
 	unescape = strings.NewReplacer(`\n`, "\n", `\t`, "\t")
-	found    = regexp.MustCompile(`seed (\d+): (.*)`)
+	found    = regexp.MustCompile(`(?m)^ +\S+: seed (\d+): (.*)`) // and not how far the run was after each minute
 )
 
 func main() {

@@ -68,6 +68,9 @@ func (w *world) connect(p *process, kind string, queue routing.Address) *client 
 
 // anyProcess returns a process that runs and serves clients, nil if there is none.
 func (w *world) anyProcess() *process {
+	if p := w.prober; p != nil && p.proc == p && !p.paused {
+		return p
+	}
 	first := w.rng.IntN(w.plan.nodes)
 	for i := range w.plan.nodes {
 		if n := w.nodes[(first+i)%w.plan.nodes]; n.running() && n.proc.eng != nil {

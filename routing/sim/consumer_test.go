@@ -15,6 +15,7 @@ type consumer struct {
 	granted int // credit given, less what was drained
 	got     int
 	kind    bool // accepts everything at once
+	picky   bool // rejects much
 	closing bool
 	closed  bool
 	asked   bool        // a drain is not answered
@@ -25,10 +26,15 @@ type consumer struct {
 	readers map[uint64]*reader // large deliveries that are read, by the token of the read
 }
 
+// pickyEvery is how often a consumer that rejects much settles what it got.
+const pickyEvery = 20 * time.Millisecond
+
 // delivery is what a consumer got.
 type delivery struct {
 	routing.Delivery
 	m     *message
+	at    time.Duration
+	from  int  // handovers of the message up to this one
 	nth   int  // which delivery of the message it is
 	downs int  // connections that had ended when it came
 	alone bool // it came again, and its consumer had nothing else to do
@@ -51,12 +57,16 @@ func (w *world) consumeKindly(queue routing.Address, kind bool) {
 // subscribe makes a consumer of a client, of its queue.
 func (c *client) subscribe(kind bool) {
 	w := c.w
-	c.consumer = &consumer{kind: kind, order: map[*client]int{}}
+	c.consumer = &consumer{kind: kind, picky: !kind && w.chance(0.08), order: map[*client]int{}}
 	c.opts = routing.SubscribeOptions{Address: c.queue, Settled: !kind && c.transactor == nil && w.chance(0.1)}
 	c.sub = c.session.Subscribe(c.opts, c, c, c.token(ofStep, func(err error) {
 		switch code := routing.CodeOf(err); {
 		case code == routing.CodeOK:
 		case code == routing.CodeTimeout, code == routing.CodeUnavailable, code == routing.CodeFull: // it is closed
+			if c.temp != nil && c.temp.late {
+				c.closing, c.closed = true, true
+				return
+			}
 			c.leave()
 		case code == routing.CodeNotFound && c.temp != nil && c.temp.gone:
 			c.leave()
@@ -176,10 +186,13 @@ func (c *client) take(d *routing.Delivery) {
 		again()
 		return
 	}
-	got := &delivery{Delivery: *d, m: m, nth: m.deliveries, downs: c.w.ledger.downs, alone: d.Redelivered && len(c.hand) == 0 && c.unsure == 0}
+	got := &delivery{
+		Delivery: *d, m: m, at: c.w.now(), from: m.handed, nth: m.deliveries, downs: c.w.ledger.downs,
+		alone: d.Redelivered && len(c.hand) == 0 && c.unsure == 0,
+	}
 	c.hand = append(c.hand, got)
 	if c.queue == m.queue {
-		m.holder = c
+		m.holder, m.heldAt, m.heldKey = c, c.w.now(), d.Tag.Key
 	}
 	if c.killed(m) {
 		return
@@ -187,6 +200,9 @@ func (c *client) take(d *routing.Delivery) {
 	think := c.w.between(100*time.Microsecond, 20*time.Millisecond)
 	if !c.kind && c.w.chance(0.02) {
 		think = c.w.between(time.Second, 4*time.Second)
+	}
+	if c.picky { // it settles what it has all at once
+		think = pickyEvery - c.w.now()%pickyEvery
 	}
 	decide := func() { c.w.after(think, func() { c.act(func() { c.decide(got) }) }) }
 	if d.Envelope.Large() {
@@ -239,6 +255,8 @@ func (c *client) decide(d *delivery) {
 	o := routing.Outcome{Kind: routing.Accepted}
 	if !c.kind && c.queue.Name != deadLetters {
 		switch x := c.w.rng.Float64(); {
+		case c.picky && x > 0.4:
+			o.Kind = routing.Rejected
 		case x < 0.06:
 			o.Kind = routing.Released
 		case x < 0.12:
@@ -264,6 +282,7 @@ func (c *client) settle(d *delivery, o routing.Outcome) {
 	c.unsure++
 	d.m.letGo(c)
 	d.m.asked++
+	d.m.unsure++
 	switch {
 	case dead:
 	case o.Kind == routing.Rejected:
@@ -274,13 +293,24 @@ func (c *client) settle(d *delivery, o routing.Outcome) {
 		d.m.returns++
 	}
 	token := c.token(ofSettle, func(err error) {
+		d.m.unsure--
 		if err == nil {
 			c.unsure--
+		}
+		if routing.CodeOf(err) == routing.CodeStale && !dead && c.owns(d) {
+			c.w.violated("%v: %s settles it and is told that it was handed out again, and nobody got it", d.m, c.name)
 		}
 		c.w.ledger.settled(c, d, o, err, dead)
 	})
 	c.w.notef("settle %s message %d outcome %d request %d", c.name, d.m.id, o.Kind, token)
 	c.sub.Settle(d.Tag, o, c, token)
+}
+
+// owns reports whether nothing has taken a delivery from its consumer, whose node was
+// always there.
+func (c *client) owns(d *delivery) bool {
+	m := d.m
+	return c.w.quiet(d.at) && !c.closing && m.persistent && m.temp == nil && m.expires == 0 && !m.over && !m.accepted && m.handed == d.from
 }
 
 // becomeKind has the consumer accept everything from now on.

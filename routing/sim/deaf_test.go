@@ -12,7 +12,8 @@ func (w *world) deafenOne() {
 	if len(w.links) == 0 {
 		return
 	}
-	w.hinder()
+	d := w.between(200*time.Millisecond, 8*time.Second)
+	w.hinder(d)
 	n, one := w.anyNode(), w.links[w.rng.IntN(len(w.links))]
 	all := w.chance(0.6)
 	var deaf []*int
@@ -27,7 +28,6 @@ func (w *world) deafenOne() {
 	for _, d := range deaf {
 		*d++
 	}
-	d := w.between(200*time.Millisecond, 8*time.Second)
 	w.after(d, func() {
 		w.notef("%s reads again", n.name)
 		for _, d := range deaf {

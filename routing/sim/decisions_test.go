@@ -71,7 +71,10 @@ func (l *ledger) logged(g *group, rec []byte) {
 		case m.topic:
 			l.w.violated("%v: it is in a log", m)
 		case t == nil:
+			l.w.strikeLetter(g, m)
+			fresh := !m.committed
 			m.committed = true
+			l.w.strikeImport(m, fresh)
 		case m.logged: // it was moved to the tail
 		case len(t.shards) == 1:
 			l.oneRecord(g, t, rec)
@@ -81,6 +84,7 @@ func (l *ledger) logged(g *group, rec []byte) {
 	}
 	for i := range said {
 		l.word(g, &said[i], rec)
+		l.w.strike(g, said[i].id)
 	}
 }
 
@@ -146,12 +150,16 @@ func (l *ledger) word(g *group, w *word, rec []byte) {
 		l.decisions[w.id] = w.commit
 		if w.commit {
 			l.commits[w.id] = true
+			if l.dropped[w.id] {
+				l.w.violated("transaction %x: its commit is in a log, and a part of it was dropped before", w.id)
+			}
 		}
 		if w.commit && t != nil && !t.decided {
 			l.decided(t)
 		}
 	case entryFinish:
 		delete(l.parts, part)
+		l.dropped[w.id] = l.dropped[w.id] || !w.commit
 		if w.commit && !commits {
 			l.w.violated("transaction %x: carried out in shard %d, and its commit is in no log", w.id, g.shard)
 		}
@@ -194,6 +202,7 @@ func (l *ledger) settledIn(g *group, t *txn, rec []byte) {
 // takesEffect notes that a transaction has committed, whatever its client is told.
 func (l *ledger) takesEffect(t *txn) {
 	t.decided = true
+	t.letGo()
 	for _, m := range t.sends {
 		m.committed = m.committed || m.logged
 	}

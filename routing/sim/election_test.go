@@ -147,6 +147,9 @@ func (r *replica) announce(leads bool) {
 	if p == nil {
 		return
 	}
+	if r.untold && !leads {
+		return
+	}
 	late := 50 * time.Millisecond
 	if !leads && !r.g.w.healed && r.g.w.chance(0.3) {
 		late = time.Second // it asks its server, which is slow to answer
@@ -198,15 +201,49 @@ func (r *replica) catchUp() {
 	}
 }
 
-// transfer hands a node's leadership to another replica that is up to date.
-func (g *group) transfer(from *node) {
-	r := g.on(from)
-	if r.lead == nil {
+// mostTries is how often a leader tries to hand over, a millisecond apart, while no
+// other replica is up to date.
+const mostTries = 50
+
+// resign hands a node's leadership over, now or as soon as another replica is up to
+// date.
+func (g *group) resign(from *node, tries int) {
+	if g.transfer(from) || tries == 0 {
 		return
 	}
+	g.w.after(time.Millisecond, func() { g.resign(from, tries-1) })
+}
+
+// transfer hands a node's leadership to another replica that is up to date. It
+// reports false if it leads and there is none.
+func (g *group) transfer(from *node) bool {
+	r := g.on(from)
+	if r.lead == nil {
+		return true
+	}
 	for _, c := range g.replicas {
-		if c != r && c.running() && g.w.reaches(r.node, c.node) && c.asLongAs(r) && g.elect(c, true) {
-			return
+		if c != r && g.handTo(r, c) {
+			return true
 		}
 	}
+	return false
+}
+
+// handTo hands a leader's place to a replica, if that is up to date.
+func (g *group) handTo(r, c *replica) bool {
+	return c.running() && g.w.reaches(r.node, c.node) && c.asLongAs(r) && g.elect(c, true)
+}
+
+// giveBack has a replica lead again that did before, now or as soon as it is up to
+// date.
+func (g *group) giveBack(c *replica, tries int) {
+	top := g.top()
+	if g.w.calm(g.w.now()) || top == nil || top == c || tries == 0 {
+		return
+	}
+	if g.handTo(top, c) {
+		g.w.notef("shard %d is led by %s again", g.shard, c.name)
+		return
+	}
+	g.w.after(time.Millisecond, func() { g.giveBack(c, tries-1) })
 }

@@ -3,6 +3,8 @@ package sim_test
 import (
 	"context"
 	"time"
+
+	"github.com/selvedge-mq/selvedge/routing/engine"
 )
 
 // fault is something that goes wrong, and comes right again.
@@ -90,12 +92,22 @@ func (w *world) stopOne() {
 	go p.drain(ctx, handsOver)
 }
 
-// hinder notes that nodes are slow or out of reach from now on: a leader that takes
+// hinder notes that nodes are slow or out of reach for a time: a leader that takes
 // over meanwhile may not wait for their reports, and counts the attempts there as
 // failed.
-func (w *world) hinder() {
+func (w *world) hinder(d time.Duration) {
 	w.troubled = true
+	w.troubleEnds = max(w.troubleEnds, w.now()+d)
 	w.ledger.ends++
+}
+
+// aftermath is how long after that nodes may still take each other for dead.
+const aftermath = 3 * time.Second
+
+// quiet reports whether since that time every node was within reach of every other
+// one, but for those that ended.
+func (w *world) quiet(since time.Duration) bool {
+	return !w.troubled || since > w.troubleEnds+aftermath
 }
 
 // cutSome cuts connections for a while: a node from all others, or one direction
@@ -127,7 +139,7 @@ func (w *world) cutSome() {
 
 // cutFor cuts connections for a time.
 func (w *world) cutFor(d time.Duration, cut []func(on bool)) {
-	w.hinder()
+	w.hinder(d)
 	for _, f := range cut {
 		f(true)
 	}
@@ -149,9 +161,10 @@ func (w *world) pauseThis(n *node) {
 	if !n.running() || p.eng == nil {
 		return
 	}
-	w.hinder()
+	d := w.between(20*time.Millisecond, 5*time.Second)
+	w.hinder(d)
 	n.pause()
-	w.after(w.between(20*time.Millisecond, 5*time.Second), func() {
+	w.after(d, func() {
 		if n.proc == p && p.paused {
 			n.resume()
 		}
@@ -160,17 +173,18 @@ func (w *world) pauseThis(n *node) {
 
 // slowDown makes a disk or the network slow.
 func (w *world) slowDown() {
-	w.hinder()
+	d := w.between(100*time.Millisecond, 4*time.Second)
+	w.hinder(d)
 	if w.chance(0.4) {
 		w.slowNet = w.between(10*time.Millisecond, 600*time.Millisecond)
 		w.notef("the network is slow: %v", w.slowNet)
-		w.after(w.between(100*time.Millisecond, 4*time.Second), func() { w.slowNet = 0 })
+		w.after(d, func() { w.slowNet = 0 })
 		return
 	}
 	n := w.anyNode()
 	w.notef("the disk of %s is slow", n.name)
 	n.slow = true
-	w.after(w.between(100*time.Millisecond, 4*time.Second), func() { n.slow = false })
+	w.after(d, func() { n.slow = false })
 }
 
 // fillOne fills the disk of a node: it takes no records while it leads.
@@ -184,21 +198,71 @@ func (w *world) fillOne() {
 	})
 }
 
-// moveOne has a group elect another leader, often while appends of the one before
-// are on their way.
+// moveOne has a group elect another leader, often while appends of the one before,
+// or what it says to other nodes, are on their way. At times the one before leads again
+// soon, and may never have heard that it did not.
 func (w *world) moveOne() {
 	g := w.groups[w.rng.IntN(len(w.groups))]
+	w.move(g, w.chance(0.3), w.chance(0.4))
+}
+
+// move has a group elect another leader. What the one before says comes late, or it
+// leads again soon.
+func (w *world) move(g *group, late, returns bool) {
 	top := g.top()
 	if top == nil {
 		return
 	}
-	if g.stuck == nil && w.chance(0.6) {
+	if g.stuck == nil && !w.healed && w.chance(0.6) {
 		g.stick(top.proc)
+	}
+	lanes := lateLanes[w.rng.IntN(len(lateLanes))]
+	for _, n := range w.nodes {
+		if late && (n == top.node || w.chance(0.6)) {
+			w.delay(n, lanes)
+		}
 	}
 	w.after(w.between(time.Microsecond, 300*time.Millisecond), func() {
 		w.notef("move shard %d away from %s", g.shard, top.name)
 		g.transfer(top.node)
+		if returns {
+			w.after(w.between(20*time.Millisecond, 800*time.Millisecond), func() { g.giveBack(top, mostTries) })
+		}
 	})
+}
+
+// delayMost is by how much words may be late at most: a report is still in time.
+const delayMost = 300 * time.Millisecond
+
+// lateLanes are what of a node's words may be late: all, reports and the like alone,
+// requests alone, or deliveries alone.
+var lateLanes = [][]engine.Lane{
+	{engine.LaneControl, engine.LaneSettle, engine.LaneSend, engine.LaneDeliver},
+	{engine.LaneControl},
+	{engine.LaneSettle, engine.LaneSend},
+	{engine.LaneDeliver},
+}
+
+// delay has what a node says to others on some lanes arrive late for a while.
+func (w *world) delay(n *node, lanes []engine.Lane) {
+	var lag [engine.Lanes]time.Duration
+	d := w.between(20*time.Millisecond, delayMost)
+	for _, ln := range lanes {
+		lag[ln] = d
+	}
+	w.notef("what %s says on lanes %v is late by %v", n.name, lanes, d)
+	n.delayed(lag)
+	w.after(w.between(200*time.Millisecond, 1500*time.Millisecond), func() { n.delayed([engine.Lanes]time.Duration{}) })
+}
+
+func (n *node) delayed(lag [engine.Lanes]time.Duration) {
+	for _, l := range n.w.links {
+		for end := range l.ends {
+			if l.ends[end] == n {
+				l.lag[end] = lag
+			}
+		}
+	}
 }
 
 // loseSome loses part of the appends for a while.
@@ -213,8 +277,12 @@ func (w *world) heal() {
 	w.notef("heal")
 	w.healed, w.healedAt = true, w.now()
 	w.lossy, w.slowNet = 0, 0
+	w.troubleEnds = min(w.troubleEnds, w.now())
+	for _, g := range w.groups {
+		g.unstick(g.stuck)
+	}
 	for _, l := range w.links {
-		l.cut, l.deaf = [2]bool{}, [2]int{}
+		l.cut, l.deaf, l.lag = [2]bool{}, [2]int{}, [2][engine.Lanes]time.Duration{}
 	}
 	for _, n := range w.nodes {
 		n.slow, n.full = false, false
@@ -226,7 +294,38 @@ func (w *world) heal() {
 		}
 	}
 	w.changed()
+	if w.plan.rejects {
+		w.rejectSome()
+	}
+	if w.plan.lateMove {
+		w.moveLate()
+	}
 	w.after(time.Second, w.beKind)
+}
+
+// moveLate has the last fault of a run be another leader, under messages that are not
+// logged: no other one comes behind and has everybody begin anew.
+func (w *world) moveLate() {
+	queue := queueName(w.rng.IntN(w.plan.queues))
+	w.produce(queue, false, 10, 100)
+	w.after(w.between(50*time.Millisecond, 500*time.Millisecond), func() {
+		w.move(w.groups[w.shardOf(queue)], true, w.chance(0.2))
+	})
+}
+
+// rejectSome has the last messages that die in a run do so while shards get other
+// leaders: no letter comes behind that would carry along what got stuck.
+func (w *world) rejectSome() {
+	w.plan.letterStrikes += 2
+	queue := queueName(w.rng.IntN(w.plan.queues))
+	w.after(w.between(time.Millisecond, 300*time.Millisecond), func() {
+		if p := w.anyProcess(); p != nil {
+			w.produceAt(p, queue, true, 30, 30)
+			c := w.connect(p, "c", queue)
+			c.subscribe(false)
+			c.picky = true
+		}
+	})
 }
 
 // recovery is how long a cluster may take until everything works again: nodes

@@ -45,6 +45,7 @@ type replica struct {
 	lead    *leading
 	silent  time.Duration // since when the leader was not heard
 	hears   bool          // it hears a leader
+	untold  bool          // its process is not told that it does not lead
 	applied int
 
 	mu    sync.Mutex

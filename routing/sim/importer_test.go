@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/selvedge-mq/selvedge/routing"
@@ -60,6 +61,11 @@ func (p *process) imported(err error) {
 	n.crash(false)
 }
 
+// brought reports whether all that is to be brought is in the logs.
+func (f *oldFolder) brought() bool {
+	return !slices.ContainsFunc(f.expected, func(m *message) bool { return !m.committed })
+}
+
 // folderShard is a log of the folder while it is being made.
 type folderShard struct {
 	w      *world
@@ -78,10 +84,11 @@ var folderLane = shard.LaneID{Session: 1, Lane: 2}
 // over both its logs that were under way when its node ended.
 func (w *world) makeFolder() *oldFolder {
 	f := &oldFolder{session: sessionMark<<32 | uint64(w.rng.Uint32())}
+	slow := []time.Duration{time.Millisecond, time.Second}[w.rng.IntN(2)]
 	var parts []*folderShard
 	for i := range 2 {
 		p := &folderShard{
-			w: w, f: f, log: &oldLog{}, number: 1, settle: 1, from: &client{w: w, name: fmt.Sprintf("old%d", i)},
+			w: w, f: f, log: &oldLog{w: w, slow: slow}, number: 1, settle: 1, from: &client{w: w, name: fmt.Sprintf("old%d", i)},
 			s: shard.New(shard.Options{DeadLetter: routing.Queue(deadLetters)}),
 		}
 		f.logs = append(f.logs, p.log)
@@ -188,7 +195,13 @@ func (w *world) leaveTransaction(parts []*folderShard, tx shard.TxID) {
 }
 
 // oldLog is a log that only can be read.
-type oldLog struct{ recs [][]byte }
+type oldLog struct {
+	w    *world
+	slow time.Duration // greatest time of the first read
+	recs [][]byte
+
+	reads int // by the importer's goroutine
+}
 
 var errReadOnly = errors.New("sim: the old folder is not written to")
 
@@ -197,6 +210,24 @@ func (l *oldLog) Append(_ uint64, _ []byte, done func(seq uint64, err error)) { 
 
 // Purge implements engine.Log.
 func (l *oldLog) Purge(context.Context, uint64) error { return errReadOnly }
+
+// wait is the time that a disk takes to read: so long at times that an import has not
+// asked for all it brings when it hears what an earlier run of it has brought. What is
+// read time and again takes less.
+func (l *oldLog) wait(ctx context.Context) error {
+	ready := make(chan struct{})
+	l.reads++
+	most := max(time.Millisecond, l.slow/time.Duration(l.reads))
+	l.w.emit(source{kind: outCall, node: l.w.plan.nodes, who: 5}, func() {
+		l.w.after(l.w.between(time.Microsecond, most), func() { close(ready) })
+	})
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // Read implements engine.Log.
 func (l *oldLog) Read(_ context.Context, seq uint64) ([]byte, error) {
@@ -207,7 +238,10 @@ func (l *oldLog) Read(_ context.Context, seq uint64) ([]byte, error) {
 }
 
 // Scan implements engine.Log.
-func (l *oldLog) Scan(_ context.Context, from uint64, f func(seq uint64, rec []byte) error) error {
+func (l *oldLog) Scan(ctx context.Context, from uint64, f func(seq uint64, rec []byte) error) error {
+	if err := l.wait(ctx); err != nil {
+		return err
+	}
 	for i, rec := range l.recs {
 		if seq := uint64(i + 1); seq >= from {
 			if err := f(seq, bytes.Clone(rec)); err != nil {

@@ -23,6 +23,7 @@ type ledger struct {
 	parts     map[partID]bool
 	decisions map[txID]bool // whether it commits
 	commits   map[txID]bool // that are remembered in a log
+	dropped   map[txID]bool // of which a part has ended without effect
 }
 
 // message is one message of a producer.
@@ -42,10 +43,11 @@ type message struct {
 	refused    bool // its transaction did not take it
 	logged     bool // it stands in a log, whatever becomes of its transaction
 	asked      int  // settlements outside of transactions that may have had an effect
+	unsure     int  // of these, without an answer: a leader may be told of them once more
 	over       bool // a transaction settled it
 	ended      bool // its producer was told how the send ended
 	confirmed  bool
-	epoch      uint32 // of its shard when it was sent
+	epoch      uint32 // of its shard when it was sent, 0 if that had just begun
 	committed  bool
 	first      uint32 // epoch of the first unmarked delivery
 
@@ -65,7 +67,9 @@ type message struct {
 	overEpoch  uint32            // epoch of the log at that time
 	again      *client           // who settled it, if nodes met anew since it came to that client
 	dead       int               // arrivals in the dead-letter queue
-	holder     *client           // has it in flight
+	holder     *client           // has it in flight …
+	heldAt     time.Duration     // … since then
+	heldKey    uint64            // … by this key: a second copy has another one
 	large      bool              // it has a body that is read
 }
 
@@ -89,7 +93,7 @@ func (m *message) String() string {
 func newLedger(w *world) *ledger {
 	return &ledger{
 		w: w, served: make([]uint32, w.plan.shards), leases: map[leaseID]*leaseView{},
-		byID: map[txID]*txn{}, parts: map[partID]bool{}, decisions: map[txID]bool{}, commits: map[txID]bool{},
+		byID: map[txID]*txn{}, parts: map[partID]bool{}, decisions: map[txID]bool{}, commits: map[txID]bool{}, dropped: map[txID]bool{},
 	}
 }
 
@@ -100,7 +104,10 @@ func (l *ledger) send(c *client, queue routing.Address, number int, persistent b
 		temp: l.w.temp(queue), topic: queue.Kind == routing.KindTopic, hearers: map[*client]bool{},
 	}
 	if !m.topic && len(l.w.groups) > 0 {
-		m.epoch = l.w.groups[l.w.shardOf(queue)].truth.epoch
+		// Up to a lease after an epoch began the leader before it may still confirm.
+		if t := &l.w.groups[l.w.shardOf(queue)].truth; l.w.now()-t.since > lease {
+			m.epoch = t.epoch
+		}
 	}
 	switch {
 	case queue == idle:
@@ -135,12 +142,22 @@ func (m *message) maybeGone(w *world) bool {
 	return m.temp != nil && m.temp.gone || m.expires > 0 && w.now() > m.expires
 }
 
+// isHeld reports whether a client has the message in flight for certain: its node was
+// always there, and nobody settles it.
+func (m *message) isHeld() bool {
+	h := m.holder
+	return h != nil && h.alive && !h.closing && h.w.quiet(m.heldAt) && m.unsure == 0
+}
+
 // letGo notes that a client does not have a message in flight any more.
 func (m *message) letGo(c *client) {
 	if m.holder == c {
 		m.holder = nil
 	}
 }
+
+// calmMost is how long the confirmation of a send may take when nothing is wrong.
+const calmMost = 2 * time.Second
 
 // confirmed judges the confirmation of a send.
 func (l *ledger) confirmed(m *message, err error) {
@@ -165,6 +182,9 @@ func (l *ledger) confirmed(m *message, err error) {
 		return
 	}
 	m.confirmed = true
+	if took := l.w.now() - m.at; l.w.calm(m.at) && took > calmMost {
+		l.w.violated("%v: its confirmation took %v though nothing is wrong", m, took)
+	}
 	if m.persistent && !m.topic && !m.committed {
 		l.w.violated("%v: confirmed, and not committed", m)
 	}
@@ -177,6 +197,9 @@ func (l *ledger) confirmed(m *message, err error) {
 func (l *ledger) handover(p *process, to string, shard int, epoch uint32, id int) {
 	m := l.messages[id]
 	m.handed++
+	if m.persistent && m.isHeld() && m.heldAt < l.w.now() { // not by this very handover
+		l.w.violated("%v: handed out by %s in epoch %d while %s has it in flight, whose node was always there", m, p.name, epoch, m.holder.name)
+	}
 	m.owe(to, epoch)
 	if (m.persistent || m.txn != nil && len(m.txn.shards) > 1) && !m.committed {
 		l.w.violated("%v: handed out by %s, and not committed", m, p.name)
@@ -235,7 +258,7 @@ func (l *ledger) delivered(c *client, d *routing.Delivery) *message {
 		l.w.violated("%v: delivered from %s", m, c.queue.Name)
 	}
 	m.deliveries++
-	if h := m.holder; h != nil && h.alive && !h.closing && !l.w.troubled {
+	if h := m.holder; m.isHeld() && m.heldKey == d.Tag.Key {
 		l.w.violated("%v: delivered to %s in epoch %d while %s has it in flight, whose node was always there", m, c.name, d.Tag.Epoch, h.name)
 	}
 	due, remote := m.owed(c.proc.name, d.Tag.Epoch)

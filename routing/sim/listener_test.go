@@ -33,7 +33,9 @@ func (w *world) listen(topic routing.Address) {
 	c.ear = c.session.Subscribe(routing.SubscribeOptions{Address: topic}, c, c, c.token(ofStep, func(err error) {
 		switch routing.CodeOf(err) {
 		case routing.CodeOK:
-			c.since = w.now()
+			if c.since = w.now(); w.calm(c.since) {
+				w.after(time.Nanosecond, func() { w.publishTo(c) })
+			}
 		case routing.CodeTimeout, routing.CodeUnavailable:
 			c.stopListening()
 		default:
@@ -50,6 +52,16 @@ func (w *world) listen(topic routing.Address) {
 			c.ear.Close(c, c.token(ofStep, func(error) { c.stopListening() }))
 		})
 	})
+}
+
+// publishTo has clients of all other nodes publish to a listener that was told just now
+// that its subscription is in force.
+func (w *world) publishTo(c *client) {
+	for _, n := range w.nodes[:w.plan.nodes] {
+		if n.proc != c.proc && n.running() && n.proc.eng != nil {
+			w.produceAt(n.proc, c.queue, true, 1, 1)
+		}
+	}
 }
 
 func (c *client) stopListening() {

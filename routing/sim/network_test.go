@@ -23,6 +23,7 @@ type link struct {
 	broken bool
 	gen    int // of broken
 	meets  bool
+	lag    [2][engine.Lanes]time.Duration // by which what an end sends is late
 
 	mu    sync.Mutex
 	up    [2]bool // an end was told that the other one is up
@@ -85,7 +86,7 @@ func (l *link) send(conn, end int, ln engine.Lane, msg []byte) {
 	}
 	to := l.lanes[end][ln]
 	to.msgs = append(to.msgs, msg)
-	l.move(end, ln, l.w.latency())
+	l.move(end, ln, l.w.latency()+l.lag[end][ln])
 }
 
 // move has the first message of a lane arrive after d.
@@ -170,6 +171,7 @@ func (p *process) Reset(to string) {
 		p.when(func() {
 			if conn == l.conn {
 				p.w.resets++
+				p.w.hinder(0)
 				p.w.notef("reset %s at %s", to, p.name)
 				l.down(end)
 			}

@@ -249,7 +249,7 @@ func (p *process) Resign(_ context.Context, shard int) error {
 	if p.gone() {
 		return errGone
 	}
-	p.w.emit(source{kind: outCall, node: p.index, shard: shard}, func() { p.w.groups[shard].transfer(p.node) })
+	p.w.emit(source{kind: outCall, node: p.index, shard: shard}, func() { p.w.groups[shard].resign(p.node, mostTries) })
 	return nil
 }
 

@@ -30,6 +30,10 @@ func (w *world) produce(queue routing.Address, persistent bool, window, n int) {
 		w.after(connectMost, func() { w.produce(queue, persistent, window, n) })
 		return
 	}
+	w.produceAt(p, queue, persistent, window, n)
+}
+
+func (w *world) produceAt(p *process, queue routing.Address, persistent bool, window, n int) {
 	c := w.connect(p, "p", queue)
 	c.producer = &producer{
 		persistent: persistent, window: window, limit: n, last: -1,

@@ -57,6 +57,10 @@ func (w *world) beKind() {
 			c.concludeTransactions()
 		}
 		if c.consumer != nil && c.alive {
+			if c.picky { // it rejects some more, of which nothing comes behind
+				w.after(w.between(time.Millisecond, time.Second), c.becomeKind)
+				continue
+			}
 			c.becomeKind()
 		}
 	}
@@ -74,6 +78,10 @@ func (w *world) probe() {
 	}
 	for i := range w.plan.topics {
 		w.produce(topicName(i), true, 4, 4)
+		w.listen(topicName(i))
+	}
+	if w.chance(0.3) {
+		w.after(w.between(time.Microsecond, 20*time.Millisecond), w.handOverCalmly)
 	}
 	if w.plan.requesters > 0 {
 		w.request(true)
@@ -82,9 +90,36 @@ func (w *world) probe() {
 		w.transactCalmly()
 	}
 	w.awaitRest(w.now()+time.Minute, func() {
+		if w.plan.usurps {
+			w.plan.usurps = false
+			w.usurp()
+			return
+		}
 		w.closeTemporaries()
 		w.awaitRest(w.now()+time.Minute, w.stop)
 	})
+}
+
+// handOverMost is how long it may take to give shards away when nothing is wrong.
+const handOverMost = time.Second
+
+// handOverCalmly has a node give its shards away when nothing is wrong: that takes no
+// time to speak of, and nobody notices.
+func (w *world) handOverCalmly() {
+	p, began := w.anyProcess(), w.now()
+	ctx, stop := context.WithCancel(context.Background())
+	p.atEnd = append(p.atEnd, stop)
+	w.handing = true
+	w.notef("%s hands over", p.name)
+	go func() {
+		err := p.eng.HandOver(ctx)
+		w.emit(source{kind: outCall, node: p.index, who: 4}, func() {
+			w.handing = false
+			if took := w.now() - began; err != nil || took > handOverMost {
+				w.violated("%s hands its shards over though nothing is wrong: after %v %v", p.name, took, err)
+			}
+		})
+	}()
 }
 
 // awaitRest goes on with next when nothing is left to do. [everything ends]
@@ -115,6 +150,9 @@ func (w *world) unfinished() string {
 		if len(c.calls) > 0 {
 			return fmt.Sprintf("%s waits for the end of %d requests", c.name, len(c.calls))
 		}
+	}
+	if w.handing {
+		return "a node hands its shards over"
 	}
 	for _, m := range w.ledger.messages {
 		if what := m.unfinished(w); what != "" {

@@ -12,8 +12,14 @@ type tempQueue struct {
 	addr    routing.Address
 	owner   *client
 	made    bool          // its owner was told that it exists
+	late    bool          // it was not made in time, and its owner goes on without it
 	gone    bool          // it ends, or has ended: what is in it may be lost
 	deleted time.Duration // when its owner was told of its end, 0 if it never was
+}
+
+// nowhere is a temporary queue that never was.
+func nowhere() *tempQueue {
+	return &tempQueue{addr: routing.Address{Kind: routing.KindTempQueue, Name: "nowhere"}, gone: true, deleted: time.Nanosecond}
 }
 
 func (w *world) temp(a routing.Address) *tempQueue {
@@ -61,7 +67,7 @@ func (c *client) created(t *tempQueue, err error, calm bool) {
 		t.made = true
 		c.w.produce(t.addr, c.w.chance(0.8), 1+c.w.rng.IntN(10), 4+c.w.rng.IntN(12))
 	case routing.CodeTimeout, routing.CodeUnavailable:
-		if t.gone = true; calm {
+		if t.gone, t.late = true, c.w.chance(0.7); calm {
 			c.w.violated("%s: no temporary queue though nothing is wrong: %v", c.name, err)
 		}
 	default:

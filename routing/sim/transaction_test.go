@@ -27,6 +27,7 @@ type txn struct {
 	shards  map[int]bool  // where it does something; known from its commit on
 	id      txID          // if it is in several shards, known when a part is in a log
 	decided bool          // it has taken effect
+	doomed  bool          // it sends to nobody
 }
 
 // txState is what a client knows of its transaction.
@@ -90,9 +91,19 @@ func (l *ledger) asks(t *txn) {
 	}
 	for _, s := range t.settles {
 		t.shards[int(s.d.Tag.Shard)] = true
-		s.d.m.letGo(t.client)
+	}
+	if !t.isLogged() { // nobody will see when it takes effect
+		t.letGo()
 	}
 	l.w.aim(t)
+}
+
+// letGo notes that the client does not have what the transaction settles in flight
+// any more.
+func (t *txn) letGo() {
+	for _, s := range t.settles {
+		s.d.m.letGo(t.client)
+	}
 }
 
 // answered judges the answer to a commit.
@@ -107,6 +118,9 @@ func (l *ledger) answered(t *txn, err error) {
 	case routing.CodeStale, routing.CodeFull, routing.CodeNotFound:
 		if t.state = txVoid; t.decided {
 			l.w.violated("%v: it has taken effect, and its client is told %v", t, err)
+		}
+		if code == routing.CodeStale && t.ownsAll() {
+			l.w.violated("%v: its client is told that a delivery was handed out again, and nobody got one", t)
 		}
 		if code == routing.CodeNotFound && !t.toTemporary() {
 			l.w.violated("%v: %v, and it sends to no temporary queue", t, err)
@@ -149,6 +163,16 @@ func (t *txn) isLogged() bool {
 		persistent = persistent || s.d.m.persistent
 	}
 	return some && (persistent || len(t.shards) > 1)
+}
+
+// ownsAll reports whether nothing has taken what the transaction settles from its client.
+func (t *txn) ownsAll() bool {
+	for _, s := range t.settles {
+		if !t.client.owns(s.d) {
+			return false
+		}
+	}
+	return true
 }
 
 func (t *txn) toTemporary() bool {

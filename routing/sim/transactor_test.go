@@ -76,6 +76,7 @@ func (c *client) sendInTransaction() {
 	x, t := c.transactor, c.openTransaction()
 	m := c.w.ledger.send(c, c.w.anyTarget(), x.number, c.w.chance(0.9))
 	m.txn = t
+	t.doomed = t.doomed || m.temp == c.w.temps[0]
 	t.sends = append(t.sends, m)
 	x.number++
 	x.left--
@@ -90,10 +91,12 @@ func (w *world) anyTarget() routing.Address {
 	switch x := w.rng.Float64(); {
 	case x < 0.06 && w.plan.topics > 0:
 		return topicName(w.rng.IntN(w.plan.topics))
-	case x < 0.2 && len(w.temps) > 0:
+	case x < 0.2 && len(w.temps) > 1:
 		if t := w.temps[w.rng.IntN(len(w.temps))]; !t.gone {
 			return t.addr
 		}
+	case x < 0.22 && !w.healed: // then nothing of the transaction takes effect
+		return w.temps[0].addr
 	}
 	return queueName(w.rng.IntN(w.plan.queues))
 }

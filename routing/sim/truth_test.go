@@ -3,6 +3,7 @@ package sim_test
 import (
 	"bytes"
 	"encoding/binary"
+	"time"
 )
 
 // truth is the log of a group as far as it is committed, read by the rules of
@@ -14,6 +15,7 @@ type truth struct {
 
 	begun  bool
 	epoch  uint32
+	since  time.Duration // of the epoch
 	number uint64
 	link   uint32
 	epochs map[uint32]uint64 // session that wrote in an epoch
@@ -64,6 +66,9 @@ func (t *truth) record(g *group, e *entry) {
 	}
 	if epoch > t.epoch && g.stuck != e.ask.from {
 		g.unstick(g.stuck)
+	}
+	if epoch > t.epoch {
+		t.since = g.w.now()
 	}
 	t.begun, t.epoch, t.number = true, epoch, number
 	t.link = binary.BigEndian.Uint32(e.rec[len(e.rec)-recTrailer:])

@@ -14,7 +14,12 @@ type plan struct {
 	queues                  int
 	producers, consumers    int
 	messages                int           // of each producer
-	aims                    int           // faults in the middle of a commit
+	aims, strikes           int           // faults in the middle of a commit, and as one of its steps is logged
+	letterStrikes           int           // the same for dead letters …
+	rejects                 bool          // messages die after everything was healed
+	lateMove                bool          // a shard gets another leader then
+	usurps                  bool          // another one leads for a moment when all is at rest
+	importStrikes           int           // … and for an import
 	transactors, requesters int           // clients with transactions, with temporary queues
 	topics                  int           // with publishers and listeners each
 	expiry                  float64       // part of the messages that expire
@@ -79,7 +84,7 @@ func (s *scheduler) draw() plan {
 func (s *scheduler) drawRest(p *plan) {
 	if s.chance(0.6) {
 		p.transactors = 1 + s.rng.IntN(3)
-		p.aims = s.rng.IntN(5)
+		p.aims, p.strikes = s.rng.IntN(5), s.rng.IntN(5)
 	}
 	if s.chance(0.35) {
 		p.requesters = 1 + s.rng.IntN(3)
@@ -90,7 +95,11 @@ func (s *scheduler) drawRest(p *plan) {
 	if s.chance(0.4) {
 		p.expiry = 0.2
 	}
-	p.imports = s.chance(0.2)
+	p.letterStrikes, p.rejects = s.rng.IntN(3), s.chance(0.3)
+	p.lateMove, p.usurps = s.chance(0.4), s.chance(0.15)
+	if p.imports = s.chance(0.2); p.imports {
+		p.importStrikes = s.rng.IntN(3)
+	}
 }
 
 // world is one run: the nodes, what connects them, who uses them, and the ledger
@@ -107,13 +116,16 @@ type world struct {
 	temps   []*tempQueue
 	folder  *oldFolder // that is imported, nil if none is
 	left    departures
+	prober  *process // that serves every new client, nil for any
+	handing bool     // a node gives its shards away though nothing is wrong
 
-	slowNet  time.Duration // greatest delay of a message, 0 for the usual one
-	lossy    float64       // part of the appends that are lost
-	healed   bool
-	troubled bool // nodes were out of reach, or slow
-	healedAt time.Duration
-	failure  string
+	slowNet     time.Duration // greatest delay of a message, 0 for the usual one
+	lossy       float64       // part of the appends that are lost
+	healed      bool
+	troubled    bool          // nodes were out of reach, or slow …
+	troubleEnds time.Duration // … until then
+	healedAt    time.Duration
+	failure     string
 
 	resets        int // of connections, because too much waited
 	uploads, read int // large messages that were sent, and deliveries of them that were read to their end
@@ -133,6 +145,7 @@ func newWorld(seed uint64, quiesce func()) *world {
 		w.plan.controlBytes = []int64{300, 600, 1200}[seed/4%3]
 	}
 	w.ledger = newLedger(w)
+	w.temps = append(w.temps, nowhere())
 	return w
 }
 
