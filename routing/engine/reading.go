@@ -26,6 +26,21 @@ type reading struct {
 	since  time.Time
 }
 
+// mostReads is how many reads of a delivery may be under way: one, and one of the
+// former delivery of the same message, which its consumer may still be at when the
+// message comes again.
+const mostReads = 2
+
+// readsOf returns how many reads of a delivery were not answered.
+func (q *queueSub) readsOf(key uint64) (n int) {
+	for _, r := range q.reading {
+		if r.key == key {
+			n++
+		}
+	}
+	return n
+}
+
 // extent is how much a large delivery has to read.
 type extent struct {
 	head  int   // bytes that came with the delivery
@@ -61,7 +76,7 @@ func (p *portal) read(q *queueSub, r *reading) {
 		r.fail(q, routing.CodeStale, "the delivery is settled")
 	case !large:
 		r.fail(q, routing.CodeInvalid, "the message came as a whole")
-	case q.reading[r.key] != nil:
+	case q.readsOf(r.key) >= mostReads:
 		r.fail(q, routing.CodeInvalid, "the delivery is being read: one piece at a time")
 	case r.offset < int64(x.head) || r.offset >= x.end() || r.most < 1 || r.most > routing.MaxPart:
 		r.fail(q, routing.CodeInvalid, fmt.Sprintf("there is no piece of %d bytes at %d: want 1 to %d, from %d to %d",
@@ -72,7 +87,7 @@ func (p *portal) read(q *queueSub, r *reading) {
 		if q.reading == nil {
 			q.reading = map[uint64]*reading{}
 		}
-		q.reading[r.key] = r
+		q.reading[r.number] = r
 		p.ask(q, r)
 	}
 }
@@ -94,8 +109,8 @@ func (p *portal) ask(q *queueSub, r *reading) {
 func (p *portal) askAgain() {
 	for _, id := range slices.Sorted(maps.Keys(p.subs)) {
 		q := p.subs[id]
-		for _, key := range slices.Sorted(maps.Keys(q.reading)) {
-			p.ask(q, q.reading[key])
+		for _, number := range slices.Sorted(maps.Keys(q.reading)) {
+			p.ask(q, q.reading[number])
 		}
 	}
 }
@@ -106,11 +121,11 @@ func (p *portal) piece(epoch uint32, a *pieceAnswer) {
 	if q == nil || epoch != p.epoch {
 		return
 	}
-	r := q.reading[a.key]
-	if r == nil || r.number != a.number {
+	r := q.reading[a.number]
+	if r == nil || r.key != a.key {
 		return // an answer to a read that was given up
 	}
-	delete(q.reading, a.key)
+	delete(q.reading, a.number)
 	if a.code != routing.CodeOK {
 		r.fail(q, a.code, reasons[a.code])
 		return
@@ -123,9 +138,11 @@ func (p *portal) piece(epoch uint32, a *pieceAnswer) {
 
 // over forgets a delivery that is not in flight any more, and ends what is read of it.
 func (q *queueSub) over(key uint64) {
-	if r := q.reading[key]; r != nil {
-		delete(q.reading, key)
-		r.fail(q, routing.CodeStale, "the delivery is settled")
+	for _, number := range slices.Sorted(maps.Keys(q.reading)) {
+		if r := q.reading[number]; r.key == key {
+			delete(q.reading, number)
+			r.fail(q, routing.CodeStale, "the delivery is settled")
+		}
 	}
 	delete(q.inFlight, key)
 	delete(q.large, key)
@@ -133,17 +150,17 @@ func (q *queueSub) over(key uint64) {
 
 // endReads ends the reads of a subscription that ends.
 func (q *queueSub) endReads() {
-	for _, key := range slices.Sorted(maps.Keys(q.reading)) {
-		q.reading[key].fail(q, routing.CodeClosed, "the subscription has ended")
+	for _, number := range slices.Sorted(maps.Keys(q.reading)) {
+		q.reading[number].fail(q, routing.CodeClosed, "the subscription has ended")
 	}
 	clear(q.reading)
 }
 
 // expireReads fails the reads that have waited longer than the limit.
 func (q *queueSub) expireReads(before time.Time, code routing.Code) (n int) {
-	for _, key := range slices.Sorted(maps.Keys(q.reading)) {
-		if r := q.reading[key]; r.since.Before(before) {
-			delete(q.reading, key)
+	for _, number := range slices.Sorted(maps.Keys(q.reading)) {
+		if r := q.reading[number]; r.since.Before(before) {
+			delete(q.reading, number)
 			r.fail(q, code, "no answer in time: it may be tried again")
 			n++
 		}

@@ -258,7 +258,7 @@ type queueSub struct {
 	inFlight  map[uint64]uint64   // keys delivered and not known to be settled: the number of the settlement, 0 for none
 	settles   int                 // settlements not confirmed, those of parts that wait aside
 	large     map[uint64]extent   // large ones of these, by key
-	reading   map[uint64]*reading // reads of these that were not answered, by key
+	reading   map[uint64]*reading // reads of these that were not answered, by number
 	seen      uint64              // deliveries that came since the leader was told of the subscription
 	opened    *call               // waits for the subscription to be in force
 	closing   bool                // it ends as soon as its settlements are confirmed
