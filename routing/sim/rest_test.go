@@ -184,6 +184,7 @@ func (m *message) unfinished(w *world) string {
 	case !m.confirmed:
 	case m.persistent:
 		return "confirmed, and never delivered"
+	case m.handed >= w.plan.maxDeliveries: // it may have died, and was lost with a leader of the dead letters
 	case m.epoch == w.groups[w.shardOf(m.queue)].truth.epoch:
 		return "confirmed by the leader that still leads, and never delivered"
 	}
