@@ -58,24 +58,11 @@ func (c *client) readLarge(d *routing.Delivery, m *message, then func()) {
 		c.w.violated("%v: delivered with a size of %d, want %d", m, d.Envelope.Size, want)
 		return
 	}
-	if c.reads(d.Tag.Key) { // it came to the same client again, which goes on reading
-		return
-	}
 	c.readOn(&reader{tag: d.Tag, m: m, head: head, then: then})
 }
 
-// reads reports whether a read of a delivery is under way.
-func (c *client) reads(key uint64) bool {
-	for _, r := range c.readers {
-		if r.tag.Key == key {
-			return true
-		}
-	}
-	return false
-}
-
 func (c *client) readOn(r *reader) {
-	if c.closing || c.closed || c.reads(r.tag.Key) {
+	if c.closing || c.closed {
 		return
 	}
 	if c.readers == nil {

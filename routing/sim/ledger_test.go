@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/selvedge-mq/selvedge/routing"
@@ -197,7 +198,7 @@ func (l *ledger) confirmed(m *message, err error) {
 func (l *ledger) handover(p *process, to string, shard int, epoch uint32, id int) {
 	m := l.messages[id]
 	m.handed++
-	if m.persistent && m.isHeld() && m.heldAt < l.w.now() { // not by this very handover
+	if m.persistent && m.isHeld() && m.heldAt < l.w.now() && l.w.wants(to, m.queue) { // not by this very handover
 		l.w.violated("%v: handed out by %s in epoch %d while %s has it in flight, whose node was always there", m, p.name, epoch, m.holder.name)
 	}
 	m.owe(to, epoch)
@@ -209,6 +210,14 @@ func (l *ledger) handover(p *process, to string, shard int, epoch uint32, id int
 	}
 	l.served[shard] = max(l.served[shard], epoch)
 	l.checkLease(p, shard, epoch, m)
+}
+
+// wants says whether a node has a consumer of a queue. Where the last one has ended, what
+// waited in the leader's outlet reaches nobody.
+func (w *world) wants(node string, queue routing.Address) bool {
+	return slices.ContainsFunc(w.clients, func(c *client) bool {
+		return c.consumer != nil && c.proc.name == node && c.queue == queue && c.alive && !c.closing && !c.closed
+	})
 }
 
 // owe notes what holds for a delivery that is handed out now to another node.
