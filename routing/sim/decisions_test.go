@@ -12,6 +12,7 @@ import (
 // whatever carries them.
 const (
 	entrySettle   = 4
+	entryRewrite  = 9
 	entryPrepare  = 16
 	entryFinish   = 17
 	entryDecision = 18
@@ -52,13 +53,21 @@ func words(rec []byte) []word {
 		from = at + len(mark)
 		kind := rec[at-1]
 		number, n := binary.Uvarint(rec[at+8:])
-		if kind < entryPrepare || kind > entryEnd || n <= 0 || at+8+n >= len(rec) {
+		if kind < entryPrepare || kind > entryEnd || n <= 0 || at+8+n >= len(rec) || isAttempt(rec, at) {
 			continue
 		}
 		out = append(out, word{
 			at: at, kind: kind, id: txID{session: binary.BigEndian.Uint64(rec[at:]), number: number}, commit: rec[at+8+n] != 0,
 		})
 	}
+}
+
+// isAttempt reports whether a session is that of an attempt, in an entry that moved a
+// message to the tail: the octet before it is the number of failed ones then, and may
+// be any. Before that are the flags, the number of the queue and the key.
+func isAttempt(rec []byte, at int) bool {
+	const back, flagAttempt = 12, 1 << 4
+	return at-back >= recHeader && rec[at-back] == entryRewrite && rec[at-2]&flagAttempt != 0
 }
 
 // logged takes in a record that counts: the messages in it, and what it says of
