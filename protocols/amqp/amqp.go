@@ -173,13 +173,20 @@ func (f *Frontend) Serve(ctx context.Context, nc net.Conn) error {
 // was written before, and who waits for the connection is freed.
 func hangUp(nc net.Conn) { _ = nc.Close() }
 
+// lingerTime is what a refused client has to read the answer.
+const lingerTime = time.Second
+
 // linger lets a refused client read the answer: closing a socket on which bytes
-// wait unread would destroy it.
+// wait unread would destroy it. One that floods is not read any more then, but has the
+// rest of the time.
 func linger(nc net.Conn) {
+	end := time.NewTimer(lingerTime)
+	defer end.Stop()
 	half, ok := nc.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil || nc.SetReadDeadline(time.Now().Add(time.Second)) != nil {
+	if !ok || half.CloseWrite() != nil || nc.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
 		return
 	}
-	// The bytes and the reason of the end do not matter any more.
-	_, _ = io.Copy(io.Discard, io.LimitReader(nc, bufferSize))
+	if _, err := io.CopyN(io.Discard, nc, bufferSize); err == nil {
+		<-end.C
+	}
 }

@@ -3,6 +3,7 @@ package stomp
 import (
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/selvedge-mq/selvedge/protocols"
@@ -19,9 +20,12 @@ const (
 )
 
 // linger drops what the client still sends, so that the last frames are not
-// lost to a reset of the connection.
+// lost to a reset of the connection. A client that floods is not read any more then, but
+// has the rest of the time to read them.
 func (c *conn) linger() {
-	_, _ = io.CopyN(io.Discard, c.nc, lingerBytes) // the end of it does not matter
+	if _, err := io.CopyN(io.Discard, c.nc, lingerBytes); err == nil {
+		<-c.over
+	}
 }
 
 // close closes the connection; a WebSocket says why.
@@ -43,14 +47,20 @@ func (c *conn) close() error {
 func (c *conn) shut(graceful bool) {
 	c.m.closeSession()
 	c.m.count()
+	c.over = make(chan struct{})
+	over := sync.OnceFunc(func() { close(c.over) })
 	close(c.discard)
 	close(c.toWriter)
 	if graceful && c.half != nil && !c.ended && c.half.CloseWrite() == nil {
-		t := time.AfterFunc(lingerTime, func() { _ = c.nc.Close() })
+		t := time.AfterFunc(lingerTime, func() {
+			_ = c.nc.Close()
+			over()
+		})
 		c.wg.Wait()
 		t.Stop()
 	}
 	_ = c.close() // the client is told what there was to tell
+	over()
 	c.wg.Wait()
 	for _, e := range c.events.Take(nil) {
 		if e.session != nil {

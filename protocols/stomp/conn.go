@@ -50,6 +50,7 @@ type conn struct {
 	input      chan input         // reader → owner
 	negotiated chan frame.Version // owner → reader: the answer to CONNECT
 	discard    chan struct{}      // closed: the reader drops what comes
+	over       chan struct{}      // made before that; closed: the connection is
 	toWriter   chan output        // owner → writer, one at a time
 	fromWriter chan written       // writer → owner
 

@@ -384,3 +384,26 @@ func TestAnIdleConnectionGivesItsBufferBackAndGoesOn(t *testing.T) {
 		}
 	})
 }
+
+// A connection that closes while octets wait unread takes with it what its client has not
+// read yet. A node that had dropped so many octets closed at once, so that a client that
+// floods lost the ERROR behind the messages that were on their way.
+func TestSTOMP_Disconnect_04_AFloodDoesNotEndTheLingering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, protocols.Limits{}, prototest.Users{})
+		defer s.close()
+		client, server := net.Pipe()
+		p := newPeer(client)
+		s.peers[""] = p
+		s.wg.Go(func() { _ = s.fe.Serve(s.ctx, halfPipe{server}) })
+		flood := connected12 + "NONSENSE\n\n\x00" + strings.Repeat("SEND\n\n"+strings.Repeat("x", 1000)+"\x00", 2*lingerBytes/1000)
+		begin := time.Now()
+		n, err := io.WriteString(client, flood)
+		if took := time.Since(begin); err == nil || n < lingerBytes || took < lingerTime {
+			t.Errorf("got an end after %d octets and %v (%v), want it after %v", n, took, err, lingerTime)
+		}
+		if got, _ := p.take(); !strings.Contains(got, "ERROR\n") {
+			t.Errorf("got %q, want the ERROR frame", got)
+		}
+	})
+}
