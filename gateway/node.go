@@ -129,7 +129,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err == nil {
 		err = n.serve(ctx)
 	}
-	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))) {
 		err = nil // told to stop, also while starting
 	}
 	n.drain(context.WithoutCancel(ctx), end)

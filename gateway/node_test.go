@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -239,6 +240,33 @@ func TestNodeWaitsForTheCluster(t *testing.T) {
 	r.stop()
 	if err := <-r.ended; err != nil {
 		t.Errorf("got %v, want an orderly end", err)
+	}
+}
+
+// A signal is the cause of the end of its context, and what was waiting says that the
+// context was canceled: a stop in the middle of a start ended with an error.
+func TestNodeStopsWhileItStarts(t *testing.T) {
+	signaled := errors.New("terminated")
+	for _, c := range []struct {
+		name string
+		says func(ctx context.Context) error
+		want bool
+	}{
+		{"what waited says that it was canceled", func(ctx context.Context) error { return fmt.Errorf("meet the others: %w", ctx.Err()) }, false},
+		{"it says why", func(ctx context.Context) error { return fmt.Errorf("meet the others: %w", context.Cause(ctx)) }, false},
+		{"another error", func(context.Context) error { return errors.New("the folder is damaged") }, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, newTestConfig(t, nil))
+			ctx, stop := context.WithCancelCause(t.Context())
+			r.node.assemble.fabric = func(ctx context.Context, _ *Node) (fabric, error) {
+				stop(signaled)
+				return nil, c.says(ctx)
+			}
+			if err := r.node.Run(ctx); (err != nil) != c.want {
+				t.Errorf("got %v, want an error: %t", err, c.want)
+			}
+		})
 	}
 }
 
