@@ -53,6 +53,8 @@ func TestPanicCostsOneConnection(t *testing.T) {
 	if got := knock(t, addr, "b"); got != "b" {
 		t.Errorf("got %q after the bug, want an echo", got)
 	}
+	// The front-end closes the connection before the panic is told of.
+	eventually(t, func() bool { return strings.Contains(log.String(), "because of a bug") })
 	for _, want := range []string{`"panic":"a bug"`, "gateway.(*fakeFront).Serve", `"level":"error"`} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("got log %s, want %s in it", log, want)
