@@ -15,7 +15,8 @@ import (
 )
 
 // What a client sent before it went is processed, however it went. Where it goes
-// by a reset, that is what the node's kernel had: the test waits until it has all.
+// by a reset, that is what the node's kernel had, which keeps it to be read: the test
+// waits until it has all.
 func TestSTOMPSendsAreProcessedThoughTheClientGoes(t *testing.T) {
 	const count = 10_000
 	n := harness.Start(t, harness.Options{})
@@ -63,22 +64,26 @@ func TestSTOMPSendsAreProcessedThoughTheClientGoes(t *testing.T) {
 // awaitHandedOver waits until the other end's kernel has all that was written.
 func awaitHandedOver(t *testing.T, nc *net.TCPConn) {
 	t.Helper()
-	// local and remote address, state, octets not acknowledged [proc(5)]
-	at := nc.LocalAddr().(*net.TCPAddr)
-	local := fmt.Sprintf("0100007F:%04X", at.Port)
+	// Both addresses: a connection to elsewhere may have had the same local one, and
+	// stays in the table for a minute. Then come the state, and the octets that are not
+	// acknowledged. [proc(5)]
+	local, remote := tableAddr(nc.LocalAddr()), tableAddr(nc.RemoteAddr())
 	harness.Until(t, "octets that are acknowledged", func() (string, bool) {
 		table, err := os.ReadFile("/proc/net/tcp")
 		if err != nil {
 			return err.Error(), false
 		}
 		for line := range strings.Lines(string(table)) {
-			if f := strings.Fields(line); len(f) > 4 && f[1] == local {
+			if f := strings.Fields(line); len(f) > 4 && f[1] == local && f[2] == remote {
 				return line, strings.HasPrefix(f[4], "00000000:")
 			}
 		}
-		return "no line of " + local, false
+		return "no line of " + local + " " + remote, false
 	})
 }
+
+// tableAddr is a loopback address as the kernel's table has it.
+func tableAddr(a net.Addr) string { return fmt.Sprintf("0100007F:%04X", a.(*net.TCPAddr).Port) }
 
 // A client that subscribes and reads nothing costs its prefetch, and for a topic a
 // bounded buffer: others get everything else, as fast as ever, and the rest when
