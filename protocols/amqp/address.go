@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/selvedge-mq/selvedge/protocols/amqp/frames"
@@ -130,7 +131,34 @@ func (s *speller) parse(text string, capabilities []wire.Symbol) (routing.Addres
 	if err := a.Validate(); err != nil {
 		return routing.Address{}, frames.Errorf(frames.InvalidField, "%v", err)
 	}
+	if bad := s.literal(a, text); bad != nil {
+		return routing.Address{}, bad
+	}
 	return a, nil
+}
+
+// wildcards are the words of a name that stand for others at the dialect's broker.
+// Those of Artemis have ActiveMQ's too, since its clients come with this dialect.
+var wildcards = map[Dialect][]string{Artemis: {"*", "#", ">"}, ActiveMQ: {"*", "#", ">"}, RabbitMQ: {"*", "#"}}
+
+// literal refuses a name with a meaning at the dialect's broker that this version
+// does not have: taken literally, it would deliver less.
+func (s *speller) literal(a routing.Address, text string) *frames.Error {
+	queue := a.Kind == routing.KindQueue
+	switch {
+	case !queue && a.Kind != routing.KindTopic:
+		return nil
+	case s.dialect == ActiveMQ && strings.Contains(a.Name, ","):
+		return frames.Errorf(frames.NotImplemented, "address %q: several destinations in one name are not supported: attach a link to each", text)
+	case queue && s.dialect == RabbitMQ: // its patterns are of bindings, never of queues
+		return nil
+	}
+	for word := range strings.SplitSeq(a.Name, ".") {
+		if slices.Contains(wildcards[s.dialect], word) {
+			return frames.Errorf(frames.NotImplemented, "address %q: wildcards are not supported yet", text)
+		}
+	}
+	return nil
 }
 
 // refuse says why a name without a known prefix cannot be a queue of this

@@ -153,6 +153,8 @@ func (l *receiving) address(e *routing.Envelope, p properties, m *message.Messag
 			to, bad = l.s.c.f.speller.parse(name, kind)
 		} else if err := to.Validate(); err != nil {
 			bad = frames.Errorf(frames.InvalidField, "%v", err)
+		} else {
+			bad = l.s.c.f.speller.literal(to, name)
 		}
 		if bad != nil {
 			return bad
