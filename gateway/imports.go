@@ -15,12 +15,6 @@ import (
 
 const progressEvery = 2 * time.Second
 
-// guestOpener is a cluster that lets a second party of this process speak with
-// the nodes, under a name and a session of its own, until close is called.
-type guestOpener interface {
-	OpenPeers(node string, session uint64) (p engine.Peers, closePeers func(), err error)
-}
-
 // importFolder copies the messages of a standalone folder that waits into the
 // cluster, then retires the folder. When it is killed in the middle, the next
 // start goes on: the import speaks under the same session each time, so that
@@ -30,10 +24,6 @@ func importFolder(ctx context.Context, n *Node, f fabric) (err error) {
 	dir := node.ImportDir()
 	if dir == "" {
 		return nil
-	}
-	guests, ok := any(node.Node).(guestOpener)
-	if !ok {
-		return fmt.Errorf("%s waits to be imported, which this build of the cluster does not do: start the node without cluster settings", dir)
 	}
 	folder, err := cluster.OpenFolder(ctx, dir, n.base)
 	if err != nil {
@@ -46,7 +36,7 @@ func importFolder(ctx context.Context, n *Node, f fabric) (err error) {
 		}
 	}()
 	n.log.Info().Str("folder", dir).Str("from", folder.Node()).Msg("importing a standalone folder")
-	if err := copyFolder(ctx, n, node, guests, folder); err != nil {
+	if err := copyFolder(ctx, n, node, folder); err != nil {
 		return fmt.Errorf("import %s: %w", dir, err)
 	}
 	retired = true
@@ -59,8 +49,8 @@ func importFolder(ctx context.Context, n *Node, f fabric) (err error) {
 }
 
 // copyFolder runs an engine that leads nothing, for the import alone.
-func copyFolder(ctx context.Context, n *Node, node clusterFabric, guests guestOpener, folder *cluster.Folder) error {
-	p, closePeers, err := guests.OpenPeers(n.cfg.Node+"-import", importSession(folder.Node(), folder.Created()))
+func copyFolder(ctx context.Context, n *Node, node clusterFabric, folder *cluster.Folder) error {
+	p, closePeers, err := node.OpenPeers(n.cfg.Node+"-import", importSession(folder.Node(), folder.Created()))
 	if err != nil {
 		return err
 	}
