@@ -39,17 +39,21 @@ func newConns(limit, perAddress, perUser int) *conns {
 	}
 }
 
-// add admits a connection that cut ends; false means that there are as many as
-// there may be, or that the node drains. Who is admitted is removed by the caller.
-func (c *conns) add(cut func() error) (*client, bool) {
+// add admits a connection that cut ends, from an address that is not valid while it
+// is not known; nil comes with why it is refused, as the metric says it. Who is
+// admitted is removed by the caller.
+func (c *conns) add(cut func() error, from netip.Addr) (cl *client, refused string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || len(c.live) >= c.limit {
-		return nil, false
+		return nil, refusedConnections
 	}
-	cl := &client{cut: cut}
+	cl = &client{cut: cut}
+	if !c.place(cl, from) {
+		return nil, refusedAddress
+	}
 	c.live[cl] = struct{}{}
-	return cl, true
+	return cl, ""
 }
 
 // locate says where a connection comes from, unless that was said before; false
@@ -57,6 +61,11 @@ func (c *conns) add(cut func() error) (*client, bool) {
 func (c *conns) locate(cl *client, addr netip.Addr) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.place(cl, addr)
+}
+
+// place does what locate does, under the mutex.
+func (c *conns) place(cl *client, addr netip.Addr) bool {
 	if c.perAddress == 0 || !addr.IsValid() || cl.addr.IsValid() {
 		return true
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -36,7 +37,7 @@ func TestAUserWhoIsTakenAwayDuringTheLogin(t *testing.T) {
 			a := newTestAuth(t, auth.Options{Users: []auth.User{alice, bob}})
 			m, _ := newMetrics("n1", "1.0")
 			d := doorman{Authenticator: a, conns: newConns(1, 0, 0), metrics: m}
-			cl, _ := d.conns.add(func() error { return nil })
+			cl, _ := d.conns.add(func() error { return nil }, netip.Addr{})
 			reload := func() {
 				if err := a.Replace(auth.Options{Users: []auth.User{tt.left}}); err != nil {
 					t.Error(err)

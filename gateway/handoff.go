@@ -41,17 +41,12 @@ func (*handoff) Addr() net.Addr { return &net.TCPAddr{} }
 // give hands a connection over, or closes it when there are too many or the
 // server has ended.
 func (h *handoff) give(a *arrival, from *listener) {
-	cl, ok := h.conns.add(a.cut)
-	if !ok {
-		from.refuse(a, refusedConnections, nil)
+	cl, why := h.conns.add(a.cut, addrOf(a.RemoteAddr()))
+	if cl == nil {
+		from.refuse(a, why, nil)
 		return
 	}
 	v := &visit{arrival: a, from: from, leave: func() { h.conns.remove(cl) }}
-	if !h.conns.locate(cl, addrOf(a.RemoteAddr())) {
-		v.leave()
-		from.refuse(a, refusedAddress, nil)
-		return
-	}
 	select {
 	case h.queue <- v:
 	case <-h.done:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -72,12 +73,7 @@ func (l *listener) serve(ctx context.Context) {
 			return
 		}
 		l.log.Warn().Err(err).Dur("pause", pause).Msg("accept retried")
-		wait := time.NewTimer(pause)
-		select {
-		case <-ctx.Done():
-		case <-wait.C:
-		}
-		wait.Stop()
+		_ = waited(ctx, pause) // the port closes after ctx has ended
 		pause = min(2*pause, maxAcceptPause)
 	}
 }
@@ -85,14 +81,13 @@ func (l *listener) serve(ctx context.Context) {
 // admit starts to serve a connection, or closes it if there are too many. Its
 // address is counted before its first byte; behind a proxy it is not known yet.
 func (l *listener) admit(ctx context.Context, nc net.Conn) {
-	cl, ok := l.conns.add(nc.Close)
-	if !ok {
-		l.refuse(nc, refusedConnections, nil)
-		return
+	var from netip.Addr
+	if at := nc.RemoteAddr(); !l.entrance.fromProxy(at) {
+		from = addrOf(at)
 	}
-	if at := nc.RemoteAddr(); !l.entrance.fromProxy(at) && !l.conns.locate(cl, addrOf(at)) {
-		l.conns.remove(cl)
-		l.refuse(nc, refusedAddress, nil)
+	cl, why := l.conns.add(nc.Close, from)
+	if cl == nil {
+		l.refuse(nc, why, nil)
 		return
 	}
 	l.wg.Go(func() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -130,8 +131,8 @@ func TestDrainCutsWhoDoesNotEnd(t *testing.T) {
 	c := newConns(2, 0, 0)
 	near, far := net.Pipe()
 	defer far.Close()
-	cl, ok := c.add(near.Close)
-	if !ok {
+	cl, _ := c.add(near.Close, netip.Addr{})
+	if cl == nil {
 		t.Fatal("got a refusal, want the connection admitted")
 	}
 	ended := make(chan struct{})
@@ -146,7 +147,7 @@ func TestDrainCutsWhoDoesNotEnd(t *testing.T) {
 		t.Errorf("got %d connections cut off, want 1", got)
 	}
 	<-ended
-	if _, ok := c.add(far.Close); ok {
+	if cl, _ := c.add(far.Close, netip.Addr{}); cl != nil {
 		t.Error("got a connection admitted after the drain, want a refusal")
 	}
 }

@@ -61,11 +61,7 @@ func (r *queueRates) list(ctx context.Context, b broker) ([]api.Queue, error) {
 		if before, _, err = take(ctx, b); err != nil {
 			return nil, err
 		}
-		pause := time.NewTimer(samplePause)
-		defer pause.Stop()
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
+		if !waited(ctx, samplePause) {
 			return nil, context.Cause(ctx)
 		}
 	}

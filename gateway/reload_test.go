@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -26,8 +27,8 @@ func TestReload(t *testing.T) {
 	r := newRig(t, c)
 	cut := make(chan string, 2)
 	for _, user := range []string{"alice", "bob"} {
-		cl, ok := r.node.conns.add(func() error { cut <- user; return nil })
-		if !ok || !r.node.conns.name(cl, user) {
+		cl, _ := r.node.conns.add(func() error { cut <- user; return nil }, netip.Addr{})
+		if cl == nil || !r.node.conns.name(cl, user) {
 			t.Fatal("got a refusal, want the connection admitted")
 		}
 	}

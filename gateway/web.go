@@ -50,18 +50,17 @@ func (s *web) upgrade(life context.Context, protocol string) http.HandlerFunc {
 			s.problem(w, http.StatusServiceUnavailable, "the node is starting")
 			return
 		}
-		cl, ok := s.conns.add(v.cut)
-		if !ok {
-			v.from.metrics.refuse(protocol, refusedConnections)
-			s.problem(w, http.StatusServiceUnavailable, "there are as many connections as max-connections allows")
+		cl, why := s.conns.add(v.cut, addrOf(v.RemoteAddr()))
+		if cl == nil {
+			v.from.metrics.refuse(protocol, why)
+			code, detail := http.StatusServiceUnavailable, "there are as many connections as max-connections allows"
+			if why == refusedAddress {
+				code, detail = http.StatusTooManyRequests, "there are as many connections from here as max-connections-per-address allows"
+			}
+			s.problem(w, code, detail)
 			return
 		}
 		defer s.conns.remove(cl)
-		if !s.conns.locate(cl, addrOf(v.RemoteAddr())) {
-			v.from.metrics.refuse(protocol, refusedAddress)
-			s.problem(w, http.StatusTooManyRequests, "there are as many connections from here as max-connections-per-address allows")
-			return
-		}
 		nc, err := websock.Accept(w, r, v.LocalAddr(), v.RemoteAddr(), o)
 		if err != nil {
 			v.from.metrics.refuse(protocol, refusedHandshake)
