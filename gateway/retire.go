@@ -2,11 +2,9 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -14,10 +12,7 @@ import (
 	"github.com/selvedge-mq/selvedge/routing"
 )
 
-const (
-	mostRetiring = 4                // retirements that a node works on at a time
-	stepWrite    = 10 * time.Second // for the asker to take a step
-)
+const mostRetiring = 4 // retirements that a node works on at a time
 
 // retiring retires nodes for who asks for it.
 type retiring struct {
@@ -73,7 +68,7 @@ func (h *retiring) handler(life context.Context) http.HandlerFunc {
 func (h *retiring) retire(ctx context.Context, w http.ResponseWriter, f registry, node, by string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	steps := &stepWriter{w: w, out: http.NewResponseController(w)}
+	steps := newLines(w)
 	err := f.Retire(ctx, node, by, func(step string) {
 		if steps.write(api.RetireStep{Step: step}) != nil {
 			cancel() // nobody listens any more: who comes back goes on from here
@@ -96,7 +91,7 @@ func (h *retiring) restore(ctx context.Context, w http.ResponseWriter, f registr
 		h.refuse(w, err)
 		return
 	}
-	_ = (&stepWriter{w: w, out: http.NewResponseController(w)}).write(api.RetireStep{Done: true})
+	_ = newLines(w).write(api.RetireStep{Done: true})
 }
 
 // refuse answers why nothing was done.
@@ -139,32 +134,4 @@ func asker(r *http.Request) string {
 		host = r.RemoteAddr
 	}
 	return "somebody at " + host
-}
-
-// stepWriter writes steps as lines.
-type stepWriter struct {
-	w     http.ResponseWriter
-	out   *http.ResponseController
-	begun bool
-}
-
-func (s *stepWriter) write(step api.RetireStep) error {
-	line, err := json.Marshal(step)
-	if err != nil {
-		panic("gateway: a step cannot be encoded: " + err.Error())
-	}
-	if !s.begun {
-		s.begun = true
-		s.w.Header().Set("Content-Type", api.ContentTypeLines)
-		s.w.Header().Set("Cache-Control", "no-store")
-		s.w.Header().Set("X-Content-Type-Options", "nosniff")
-		s.w.WriteHeader(http.StatusOK)
-	}
-	if err := s.out.SetWriteDeadline(time.Now().Add(stepWrite)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	if _, err := s.w.Write(append(line, '\n')); err != nil {
-		return err
-	}
-	return s.out.Flush()
 }

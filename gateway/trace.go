@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"time"
 
@@ -11,10 +10,7 @@ import (
 	"github.com/selvedge-mq/selvedge/protocols"
 )
 
-const (
-	mostWatchers = 8                // at a time: each costs every connection that it watches
-	watchWrite   = 10 * time.Second // for the asker to take a frame
-)
+const mostWatchers = 8 // at a time: each costs every connection that it watches
 
 // watching answers who wants to see the frames of connections.
 type watching struct {
@@ -46,23 +42,19 @@ func (h *watching) serve(w http.ResponseWriter, r *http.Request) {
 		Protocol: q.Get("protocol"), Conn: q.Get("conn"), Client: q.Get("client"), User: q.Get("user"),
 	})
 	defer stop()
-	w.Header().Set("Content-Type", api.ContentTypeLines)
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(http.StatusOK)
-	if http.NewResponseController(w).Flush() != nil {
+	out := newLines(w)
+	if out.begin() != nil {
 		return // the asker has left
 	}
 	for on := true; on; {
 		replaced := h.auth.Replaced()
-		on = administers(h.auth, r) == nil && h.stream(w, r, frames, replaced)
+		on = administers(h.auth, r) == nil && h.stream(out, r, frames, replaced)
 	}
 }
 
 // stream writes frames until other users are in force; false means that the
 // stream has ended.
-func (h *watching) stream(w http.ResponseWriter, r *http.Request, frames <-chan protocols.Trace, replaced <-chan struct{}) bool {
-	out := http.NewResponseController(w)
+func (h *watching) stream(out *lines, r *http.Request, frames <-chan protocols.Trace, replaced <-chan struct{}) bool {
 	for {
 		select {
 		case <-r.Context().Done():
@@ -72,26 +64,17 @@ func (h *watching) stream(w http.ResponseWriter, r *http.Request, frames <-chan 
 		case <-replaced:
 			return true
 		case f := <-frames:
-			if writeFrame(w, out, f) != nil {
+			if out.write(frameOf(f)) != nil {
 				return false // the asker has left, or is too slow
 			}
 		}
 	}
 }
 
-func writeFrame(w http.ResponseWriter, out *http.ResponseController, f protocols.Trace) error {
-	line, err := json.Marshal(api.TraceFrame{
+// frameOf is how a frame stands in the API.
+func frameOf(f protocols.Trace) api.TraceFrame {
+	return api.TraceFrame{
 		Time: f.Time.Format(time.RFC3339Nano), Protocol: f.Protocol, Conn: f.Conn, Client: f.Client, User: f.User,
 		Sent: f.Sent, Frame: f.Frame, Dropped: f.Dropped,
-	})
-	if err != nil {
-		panic("gateway: a frame cannot be encoded: " + err.Error())
 	}
-	if err := out.SetWriteDeadline(time.Now().Add(watchWrite)); err != nil {
-		return err
-	}
-	if _, err := w.Write(append(line, '\n')); err != nil {
-		return err
-	}
-	return out.Flush()
 }
