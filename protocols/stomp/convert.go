@@ -2,8 +2,10 @@ package stomp
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -62,7 +64,7 @@ func encodeHead(dst []byte, m *routing.Message, destination string, length int64
 			dst = frame.AppendHeader(dst, frame.V12, key, value)
 		}
 	}
-	if m.Priority != 0 {
+	if m.Priority != routing.DefaultPriority {
 		dst = frame.AppendInt(dst, "priority", int64(m.Priority))
 	}
 	if m.Expiry != 0 {
@@ -100,12 +102,19 @@ func encodeHead(dst []byte, m *routing.Message, destination string, length int64
 		add("content-type", m.ContentType)
 		add("amqp-body", bodyText)
 	case routing.BodyValue:
-		add("content-type", contentRaw)
+		add("content-type", cmp.Or(m.ContentType, contentRaw))
 		add("amqp-body", bodyRaw)
 	}
 	dst = appendProperties(dst, m.Properties)
 	return append(dst, '\n')
 }
+
+// A list of types has commas between its names, so that one inside a name is written
+// otherwise.
+var (
+	typeKey   = strings.NewReplacer("%", "%25", ",", "%2C")
+	keyOfType = strings.NewReplacer("%25", "%", "%2C", ",")
+)
 
 // appendProperties writes each property as text, the first of those with the same
 // key, and the types of those that are no strings in one header, so that a message
@@ -128,7 +137,7 @@ func appendProperties(dst []byte, properties []routing.Property) []byte {
 			if len(types) > 0 {
 				types = append(types, ',')
 			}
-			types = append(append(append(types, p.Key...), '='), kind...)
+			types = append(append(append(types, typeKey.Replace(p.Key)...), '='), kind...)
 		}
 	}
 	if len(types) > 0 {
@@ -274,7 +283,7 @@ func (d *decoder) header(key, value string) {
 		d.types = make(map[string]string)
 		for pair := range strings.SplitSeq(value, ",") {
 			if i := strings.LastIndexByte(pair, '='); i > 0 {
-				d.types[pair[:i]] = pair[i+1:]
+				d.types[keyOfType.Replace(pair[:i])] = pair[i+1:]
 			}
 		}
 	case "content-length", "expiration":
@@ -284,7 +293,12 @@ func (d *decoder) header(key, value string) {
 	}
 }
 
+// property adds one. A name may come in two spellings, of which the first counts; an
+// empty one is none.
 func (d *decoder) property(key, value string) {
+	if key == "" || slices.ContainsFunc(d.m.Properties, func(p routing.Property) bool { return p.Key == key }) {
+		return
+	}
 	d.m.Properties = append(d.m.Properties, routing.Property{Key: key, Value: value})
 }
 

@@ -149,16 +149,3 @@ func TestPiecesAllocateNothingInSteadyState(t *testing.T) {
 		t.Errorf("got %v allocations for a piece, want none", got) // the pool forgets now and then
 	}
 }
-
-func FuzzPieces(f *testing.F) {
-	f.Add([]byte("SEND\ncontent-length:24\n\n\x00123456789\x00123456789\x00\n1\x00\x00ACK\n\n\x00"), uint16(3))
-	f.Add([]byte("SEND\n\n"+strings.Repeat("x", 70)+"\x00SEND\n\n\x00"), uint16(50))
-	f.Fuzz(func(t *testing.T, in []byte, split uint16) {
-		i := int(split) % (len(in) + 1)
-		whole, _ := joined(bytes.NewReader(in), pieceLimits)
-		parts, _ := joined(io.MultiReader(bytes.NewReader(in[:i]), iotest.OneByteReader(bytes.NewReader(in[i:]))), pieceLimits)
-		if n := len(whole); n > 0 && len(parts) > 0 && whole[n-1] != parts[len(parts)-1] {
-			t.Errorf("in one piece:\n%q\nsplit at %d:\n%q", whole, i, parts)
-		}
-	})
-}

@@ -2,7 +2,6 @@ package frame
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -203,21 +202,6 @@ func TestReaderHoldsLittleBeforeTheVersionIsSet(t *testing.T) {
 	if got := cap(r.batch().buf); got != bufferSize {
 		t.Errorf("got a buffer of %d octets behind the login, want %d", got, bufferSize)
 	}
-}
-
-func FuzzReader(f *testing.F) {
-	for _, c := range readCases(f) {
-		f.Add([]byte(c.in), uint8(c.version), uint16(3))
-	}
-	f.Fuzz(func(t *testing.T, in []byte, version uint8, split uint16) {
-		v := Version(version % 3)
-		whole := readAll(bytes.NewReader(in), v, testLimits)
-		i := int(split) % (len(in) + 1)
-		parts := readAll(io.MultiReader(bytes.NewReader(in[:i]), iotest.OneByteReader(bytes.NewReader(in[i:]))), v, testLimits)
-		if whole != parts {
-			t.Errorf("in one piece:\n%s\nsplit at %d:\n%s", whole, i, parts)
-		}
-	})
 }
 
 type loop struct {
