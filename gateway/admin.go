@@ -183,7 +183,7 @@ func (h *admin) listQueues(w http.ResponseWriter, r *http.Request) {
 		h.log.Warn().Err(err).Msg("queues not listed")
 		h.problem(w, http.StatusServiceUnavailable, "not every node answered in time: try again, and look at the nodes' states")
 	default:
-		h.json(w, http.StatusOK, api.Queues{Queues: list})
+		h.json(w, http.StatusOK, api.Queues{Queues: list, Missing: h.status.unlisted()})
 	}
 }
 

@@ -94,6 +94,16 @@ func TestAdmin(t *testing.T) {
 		{"nodes are listed", ask{path: "/api/v1/nodes"}, 200, `"nodes":[{"name":"n1","state":"up"`},
 		{"queues are listed", ask{path: "/api/v1/queues"}, 200, `{"queues":[{"name":"orders","depth":2,`},
 		{
+			"queues without a leader are missed",
+			ask{path: "/api/v1/queues", change: func(_ *fakeFabric, b *fakeBroker, _ *status) { b.counts.ready = false }},
+			200, `"missing":"a shard has no leader: its queues are missing here"`,
+		},
+		{
+			"queues are missed without a quorum",
+			ask{path: "/api/v1/queues", change: func(f *fakeFabric, _ *fakeBroker, _ *status) { f.quorum = false }},
+			200, `"missing":"a majority of the cluster is out of reach`,
+		},
+		{
 			"queues need an engine",
 			ask{path: "/api/v1/queues", change: func(f *fakeFabric, _ *fakeBroker, s *status) { s.attach(f, nil) }},
 			503, "the node is starting",

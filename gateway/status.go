@@ -108,6 +108,20 @@ func (s *status) ready() error {
 	return nil
 }
 
+// unlisted says which queues nobody can list now, nothing if all have a leader.
+func (s *status) unlisted() string {
+	s.mu.Lock()
+	f, b := s.fabric, s.broker
+	s.mu.Unlock()
+	switch {
+	case f == nil || b == nil || !f.Quorum():
+		return "a majority of the cluster is out of reach: queues whose shards have no leader are missing here"
+	case !b.Counts().ready:
+		return "a shard has no leader: its queues are missing here"
+	}
+	return ""
+}
+
 // engine returns the engine, nil before it started.
 func (s *status) engine() broker {
 	s.mu.Lock()
@@ -189,12 +203,14 @@ func (s *status) allNodes(retired bool) api.Nodes {
 	s.mu.Unlock()
 	out := api.Nodes{Cluster: s.cluster, Node: own.Name, State: api.StateNoQuorum, Nodes: []api.Node{own}}
 	if f == nil {
+		out.Reasons = reasons(out, false, false)
 		return out
 	}
 	out.Nodes = append(out.Nodes, s.others(f.Members(), own.Name)...)
 	out.Nodes = withRegistry(out.Nodes, f.Registered(), retired)
 	out.Quorum = f.Quorum()
-	whole := b != nil && b.Counts().ready && f.Healthy()
+	led, replicated := b != nil && b.Counts().ready, f.Healthy()
+	whole := led && replicated
 	for _, n := range out.Nodes {
 		out.Counts.Add(n.Counts)
 		if n.State == api.NodeRetired {
@@ -208,6 +224,7 @@ func (s *status) allNodes(retired bool) api.Nodes {
 	case out.Quorum:
 		out.State = api.StateDegraded
 	}
+	out.Reasons = reasons(out, led, replicated)
 	return out
 }
 

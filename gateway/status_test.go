@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,7 +44,8 @@ func TestNodes(t *testing.T) {
 		}
 		want := api.Nodes{
 			Cluster: "prod", Node: "n2", Quorum: true, State: api.StateDegraded,
-			Counts: api.Counts{Dropped: api.Drops{Expired: 4, LeaderChange: 2}, Redelivered: 1, Stale: 5},
+			Counts:  api.Counts{Dropped: api.Drops{Expired: 4, LeaderChange: 2}, Redelivered: 1, Stale: 5},
+			Reasons: []string{"n1 is draining", "n3 is down"},
 			Nodes: []api.Node{
 				n1,
 				{
@@ -84,17 +86,18 @@ func TestClusterState(t *testing.T) {
 		ready   bool
 		members []member
 		want    api.State
+		why     string
 	}{
-		{"a node alone is healthy", true, true, nil, api.StateHealthy},
-		{"all up is healthy", true, true, up(api.NodeUp), api.StateHealthy},
-		{"a node that is up and silent is starting", true, true, []member{{name: "n2", up: true}}, api.StateDegraded},
-		{"a node that drains degrades", true, true, up(api.NodeDraining), api.StateDegraded},
-		{"a node that is down degrades", true, true, []member{{name: "n2"}}, api.StateDegraded},
-		{"a shard without a leader degrades", true, false, nil, api.StateDegraded},
-		{"a disk with little room degrades", true, true, disk(api.DiskLow), api.StateDegraded},
-		{"a full disk degrades", true, true, disk(api.DiskFull), api.StateDegraded},
-		{"a disk with room is healthy", true, true, disk(api.DiskOK), api.StateHealthy},
-		{"without a majority nothing goes", false, true, up(api.NodeUp), api.StateNoQuorum},
+		{"a node alone is healthy", true, true, nil, api.StateHealthy, ""},
+		{"all up is healthy", true, true, up(api.NodeUp), api.StateHealthy, ""},
+		{"a node that is up and silent is starting", true, true, []member{{name: "n2", up: true}}, api.StateDegraded, "n2 is starting"},
+		{"a node that drains degrades", true, true, up(api.NodeDraining), api.StateDegraded, "n2 is draining"},
+		{"a node that is down degrades", true, true, []member{{name: "n2"}}, api.StateDegraded, "n2 is down"},
+		{"a shard without a leader degrades", true, false, nil, api.StateDegraded, "a shard has no leader"},
+		{"a disk with little room degrades", true, true, disk(api.DiskLow), api.StateDegraded, "the disk of n2 is low"},
+		{"a full disk degrades", true, true, disk(api.DiskFull), api.StateDegraded, "the disk of n2 is full"},
+		{"a disk with room is healthy", true, true, disk(api.DiskOK), api.StateHealthy, ""},
+		{"without a majority nothing goes", false, true, up(api.NodeUp), api.StateNoQuorum, "a majority of the cluster is out of reach: start nodes until there is one, or look at the network between them"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := newFakeFabric()
@@ -102,8 +105,12 @@ func TestClusterState(t *testing.T) {
 			s := newTestStatus(t, "", "n1")
 			s.attach(f, &fakeBroker{counts: counts{ready: tt.ready}})
 			s.setServing()
-			if got := s.nodes().State; got != tt.want {
-				t.Errorf("got %s, want %s", got, tt.want)
+			got := s.nodes()
+			if got.State != tt.want {
+				t.Errorf("got %s, want %s", got.State, tt.want)
+			}
+			if why := strings.Join(got.Reasons, "; "); why != tt.why {
+				t.Errorf("reasons: got %q, want %q", why, tt.why)
 			}
 		})
 	}

@@ -3,9 +3,19 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/selvedge-mq/selvedge/gateway/api"
 )
+
+// writeReasons tells why the cluster is not healthy.
+func writeReasons(w io.Writer, reasons []string) error {
+	if len(reasons) == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "not healthy because: %s\n", strings.Join(reasons, "; "))
+	return err
+}
 
 // writeMissing tells since when nodes are not there, and which were retired.
 func writeMissing(w io.Writer, nodes []api.Node) error {

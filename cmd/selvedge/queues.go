@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"path"
 	"strconv"
 
@@ -27,26 +29,27 @@ DEPTH counts all messages of a queue, those included that are IN FLIGHT: handed 
 consumer and not settled yet. SHARD is the log that the queue lives in, LEADER the node
 that serves it now; clients need not care, any node takes and gives messages of any queue.
 
-Exit codes: 0, or 3 when the node cannot be asked.`
+Exit codes: 0, 1 when queues are missing because their shard has no leader, 3 when the node
+cannot be asked.`
 }
 
 // Run asks for the queues and prints them.
 func (c *QueuesCmd) Run(ctx context.Context, s Streams) error {
+	if _, err := path.Match(c.Pattern, ""); err != nil {
+		return &exitError{code: exitUsage, err: fmt.Errorf("pattern %q: a [ is not closed, or a \\ stands at the end: write \\[ for a bracket in a name", c.Pattern)}
+	}
 	var answer api.Queues
 	if err := c.get(ctx, api.PathQueues, &answer); err != nil {
 		return &exitError{code: exitUnreachable, err: err}
 	}
-	if _, err := path.Match(c.Pattern, ""); err != nil {
-		return &exitError{code: exitUsage, err: err}
-	}
-	shown := api.Queues{Queues: []api.Queue{}}
+	shown := api.Queues{Queues: []api.Queue{}, Missing: answer.Missing}
 	for _, q := range answer.Queues {
 		if fits, _ := path.Match(c.Pattern, q.Name); fits || c.Pattern == "*" {
 			shown.Queues = append(shown.Queues, q)
 		}
 	}
 	if c.JSON {
-		return writeJSON(s.Out, shown)
+		return errors.Join(writeJSON(s.Out, shown), incomplete(answer))
 	}
 	rows := make([][]string, 0, len(shown.Queues))
 	for _, q := range shown.Queues {
@@ -55,5 +58,14 @@ func (c *QueuesCmd) Run(ctx context.Context, s Streams) error {
 			size(uint64(max(q.Bytes, 0))), rate(q.InPerSecond), rate(q.OutPerSecond), strconv.Itoa(q.Shard), q.Leader,
 		})
 	}
-	return table(s.Out, []string{"QUEUE", "DEPTH", "IN FLIGHT", "CONSUMERS", "BYTES", "IN/S", "OUT/S", "SHARD", "LEADER"}, rows)
+	err := table(s.Out, []string{"QUEUE", "DEPTH", "IN FLIGHT", "CONSUMERS", "BYTES", "IN/S", "OUT/S", "SHARD", "LEADER"}, rows)
+	return errors.Join(err, incomplete(answer))
+}
+
+// incomplete returns an error if the answer lacks queues.
+func incomplete(q api.Queues) error {
+	if q.Missing == "" {
+		return nil
+	}
+	return errors.New(q.Missing)
 }

@@ -58,7 +58,7 @@ func (c *StatusCmd) Run(ctx context.Context, s Streams) error {
 	if c.JSON {
 		err = writeJSON(s.Out, n)
 	} else if err = writeNodes(s, n); err == nil {
-		err = errors.Join(writeMissing(s.Out, n.Nodes), writeDamaged(s.Out, n.Nodes), writeNoRoom(s.Out, n.Nodes))
+		err = errors.Join(writeReasons(s.Out, n.Reasons), writeMissing(s.Out, n.Nodes), writeDamaged(s.Out, n.Nodes), writeNoRoom(s.Out, n.Nodes))
 	}
 	if err == nil && code != exitOK {
 		err = &exitError{code: code}

@@ -60,7 +60,9 @@ type Nodes struct {
 	Quorum  bool   `json:"quorum"`
 	State   State  `json:"state"`
 	Counts  Counts `json:"counts"` // of all nodes together
-	Nodes   []Node `json:"nodes"`  // sorted by name
+	// Reasons say why the state is not healthy, for people; absent if it is.
+	Reasons []string `json:"reasons,omitempty"`
+	Nodes   []Node   `json:"nodes"` // sorted by name
 }
 
 // Node is one node of the cluster. Of a node that is down only the name and the
@@ -182,6 +184,8 @@ type Listener struct {
 // Queues answers [PathQueues].
 type Queues struct {
 	Queues []Queue `json:"queues"` // sorted by name
+	// Missing says which queues the list lacks, for people; absent if it has all.
+	Missing string `json:"missing,omitempty"`
 }
 
 // Queue is one queue of the cluster.
