@@ -73,7 +73,7 @@ func (s *amqpSender) send(ctx context.Context, m outgoing) error {
 		return nil
 	case *amqp.StateRejected:
 		if o.Error != nil {
-			return fmt.Errorf("rejected: %w", o.Error)
+			return fmt.Errorf("rejected: %w", amqpReason(o.Error))
 		}
 		return errors.New("rejected without a reason")
 	default:

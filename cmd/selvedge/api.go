@@ -86,7 +86,7 @@ func (f *apiFlags) request(ctx context.Context, method, path string) (*http.Resp
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ask %s: %w", f.HTTP, errors.Unwrap(err))
+		return nil, fmt.Errorf("ask %s: %w", f.HTTP, reach(errors.Unwrap(err), "HTTP"))
 	}
 	if resp.StatusCode == http.StatusOK {
 		return resp, nil

@@ -71,6 +71,18 @@ func (f *clientFlags) server() (*server, error) {
 	return s, nil
 }
 
+// spoken names what the broker must speak, for people.
+func (s *server) spoken() string {
+	name := "STOMP"
+	if s.Protocol == protocolAMQP {
+		name = "AMQP"
+	}
+	if s.TLS {
+		name += " by TLS"
+	}
+	return name
+}
+
 // dial connects. The connection is the caller's.
 func (s *server) dial(ctx context.Context) (net.Conn, error) {
 	return endpoint.Dial(ctx, &s.Endpoint, s.trust)
@@ -122,7 +134,7 @@ func (f *clientFlags) openSender(ctx context.Context, d destination, timeout tim
 		s, err = openSTOMPSender(ctx, at, d, timeout)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", at.Addr, err)
+		return nil, fmt.Errorf("connect to %s: %w", at.Addr, reach(err, at.spoken()))
 	}
 	return s, nil
 }
@@ -142,7 +154,7 @@ func (f *clientFlags) openSource(ctx context.Context, d destination, most int) (
 		s, err = openSTOMPSource(ctx, at, d, most)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", at.Addr, err)
+		return nil, fmt.Errorf("connect to %s: %w", at.Addr, reach(err, at.spoken()))
 	}
 	return s, nil
 }

@@ -69,8 +69,11 @@ func main() {
 // run parses the arguments, runs the verb until it ends or the process is asked
 // to, and returns the exit code. A second signal kills.
 func run(args []string, s Streams) int {
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case len(args) == 1 && args[0] == "--version": // where others have it
+		args = []string{"version"}
 	}
 	var g grammar
 	parser := kong.Must(&g,
@@ -80,7 +83,7 @@ func run(args []string, s Streams) int {
 	)
 	verb, err := parser.Parse(args)
 	if err != nil {
-		_, _ = fmt.Fprintf(s.Err, "selvedge: %v\n", err)
+		_, _ = fmt.Fprintf(s.Err, "selvedge: %s (see: selvedge --help, selvedge VERB --help)\n", usage(err))
 		return exitUsage
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -82,7 +82,11 @@ func (c *SendCmd) Run(ctx context.Context, s Streams) error {
 	} else if err = link.close(); err != nil {
 		err = fmt.Errorf("close the connection: %w", err)
 	}
-	_, _ = fmt.Fprintf(s.Err, "sent to %s: %d, all confirmed\n", to, sent)
+	summary := fmt.Sprintf("sent to %s: %d, all confirmed", to, sent)
+	if err != nil {
+		summary = fmt.Sprintf("sent to %s and confirmed: %d", to, sent)
+	}
+	_, _ = fmt.Fprintln(s.Err, summary)
 	return err
 }
 

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+
+	"github.com/Azure/go-amqp"
+)
+
+// otherProtocols are what the libraries say of an answer that is of another protocol.
+var otherProtocols = []string{"invalid command", "unexpected protocol", "malformed HTTP response", "first record does not look like a TLS handshake"}
+
+// reach adds to the reason why there is no conversation with a broker or node what to
+// look at.
+func reach(err error, protocol string) error {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("%w: is a node running there, and is this its address?", err)
+	}
+	other := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+	for _, words := range otherProtocols {
+		other = other || strings.Contains(err.Error(), words)
+	}
+	if other {
+		return fmt.Errorf("%w: does this port speak %s? By default STOMP is 61613, AMQP 5672 and HTTP 8161", err, protocol)
+	}
+	return amqpReason(err)
+}
+
+// amqpReason is an error of AMQP in one line, as the broker said it.
+func amqpReason(err error) error {
+	if e, ok := errors.AsType[*amqp.Error](err); ok {
+		return fmt.Errorf("%s: %s", e.Condition, e.Description)
+	}
+	return err
+}
