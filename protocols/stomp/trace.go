@@ -51,7 +51,16 @@ func (m *machine) traceEncoded() {
 // traceOut shows the frames of encoded output.
 func (m *machine) traceOut(out []byte) {
 	for head, body := range frame.Heads(out) {
-		m.trace(append([]byte(nil), head...), len(body), true)
+		var text []byte
+		for line := range bytes.Lines(head) {
+			key, _, ok := bytes.Cut(line, []byte(":"))
+			if ok && secret(key) {
+				text = append(append(text, key...), ":***\n"...)
+				continue
+			}
+			text = append(text, line...)
+		}
+		m.trace(bytes.TrimSuffix(text, []byte("\n")), len(body), true)
 	}
 }
 

@@ -50,6 +50,34 @@ func TestATraceShowsFramesWithoutBodiesAndPasswords(t *testing.T) {
 	})
 }
 
+// Headers of a SEND with names of secrets were masked on their way in, and shown on
+// their way out to a consumer.
+func TestATraceMasksSecretsOfMessagesBothWays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all protocols.Traces
+		s := newStageOf(t, Options{Env: protocols.Env{Auth: prototest.Users{}, Traces: &all}})
+		defer s.close()
+		frames, stop := all.Watch(protocols.TraceFilter{})
+		s.script("> CONNECT\n> accept-version:1.2\n> login:alice\n> passcode:topsecret\n> \n> ^@\n" +
+			"> SUBSCRIBE\n> id:1\n> destination:/queue/q\n> \n> ^@\n" +
+			"> SEND\n> destination:/queue/q\n> Token:topsecret\n> passcode:topsecret\n> zone:7\n> \n> topsecret^@\n")
+		stop()
+		var out string
+		for len(frames) > 0 {
+			f := <-frames
+			if strings.Contains(f.Frame, "topsecret") {
+				t.Errorf("got %q, want no secret in it", f.Frame)
+			}
+			if f.Sent {
+				out = f.Frame
+			}
+		}
+		if !strings.Contains(out, "\nToken:***\npasscode:***\nzone:7\n(9 octets)") {
+			t.Errorf("got %q last, want a MESSAGE with two headers masked", out)
+		}
+	})
+}
+
 func TestTheLogOfLevelTraceShowsFrames(t *testing.T) {
 	before := zerolog.GlobalLevel()
 	zerolog.SetGlobalLevel(zerolog.TraceLevel)
