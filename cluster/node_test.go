@@ -1,14 +1,12 @@
 package cluster_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,42 +16,14 @@ import (
 
 	"github.com/selvedge-mq/selvedge/cluster"
 	"github.com/selvedge-mq/selvedge/cluster/clustertest"
+	"github.com/selvedge-mq/selvedge/internal/linetest"
+	"github.com/selvedge-mq/selvedge/internal/metrictest"
 	"github.com/selvedge-mq/selvedge/routing/engine"
 )
 
-// logBuffer collects log lines of several nodes.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) reset() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.b.Reset()
-}
-
-// contains says whether one line holds all texts.
-func (l *logBuffer) contains(texts ...string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range strings.Lines(l.b.String()) {
-		if !slices.ContainsFunc(texts, func(t string) bool { return !strings.Contains(line, t) }) {
-			return true
-		}
-	}
-	return false
-}
-
 func TestNode_RefusesOtherNodes(t *testing.T) {
 	t.Parallel()
-	logs := &logBuffer{}
+	logs := &linetest.Lines{}
 	k := clustertest.New(t, 3, func(_ int, o *cluster.Options) { o.Shards, o.Log = 1, zerolog.New(logs) })
 	k.StartNode(0)
 	k.StartNode(1) // two of three are a cluster
@@ -67,7 +37,7 @@ func TestNode_RefusesOtherNodes(t *testing.T) {
 		{"of another cluster", func(o *cluster.Options) { o.ClusterName = "other" }, "its cluster name differs from ours"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			logs.reset()
+			logs.Reset()
 			k.SetOptions(2, func(o *cluster.Options) {
 				*o = good
 				o.Dir = t.TempDir() // a folder remembers its cluster
@@ -76,8 +46,8 @@ func TestNode_RefusesOtherNodes(t *testing.T) {
 			stranger := k.StartNode(2)
 			defer k.Kill(2)
 			k.Wait("both sides tell", func() bool {
-				return logs.contains(`"node":"n0"`, `"warn"`, "refused a node", c.reason) &&
-					logs.contains(`"node":"n2"`, `"warn"`, "refused by another node")
+				return logs.Count(`"node":"n0"`, `"warn"`, "refused a node", c.reason) > 0 &&
+					logs.Count(`"node":"n2"`, `"warn"`, "refused by another node") > 0
 			})
 			ctx, cancel := context.WithTimeout(t.Context(), clustertest.Patience)
 			defer cancel()
@@ -94,7 +64,7 @@ func TestNode_RefusesOtherNodes(t *testing.T) {
 					t.Errorf("the node that was refused is a member: %+v", m)
 				}
 			}
-			if logs.contains("another secret") || logs.contains("a secret of the test") {
+			if logs.Count("another secret")+logs.Count("a secret of the test") > 0 {
 				t.Error("a secret is in the log")
 			}
 		})
@@ -370,16 +340,6 @@ func TestNode_Metrics(t *testing.T) {
 	t.Cleanup(n.Kill)
 	receive(t, n.Leadership(), "leadership")
 	mustAppend(t, n.Log(0), 0, "12345678")
-	got := make(map[string]float64)
-	families, err := r.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.Metric {
-			got[f.GetName()] += m.GetGauge().GetValue() + m.GetCounter().GetValue()
-		}
-	}
 	for name, want := range map[string]float64{
 		"selvedge_fabric_quorum":          1,
 		"selvedge_shard_led":              1,
@@ -388,8 +348,8 @@ func TestNode_Metrics(t *testing.T) {
 		"selvedge_log_append_bytes_total": 8,
 		"selvedge_log_appends_total":      1,
 	} {
-		if got[name] != want {
-			t.Errorf("%s: got %v, want %v", name, got[name], want)
+		if got := metrictest.Value(t, r, name); got != want {
+			t.Errorf("%s: got %v, want %v", name, got, want)
 		}
 	}
 	n.Kill()

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/selvedge-mq/selvedge/gateway/auth"
 	"github.com/selvedge-mq/selvedge/gateway/config"
+	"github.com/selvedge-mq/selvedge/internal/linetest"
 	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/routing"
 )
@@ -189,24 +189,6 @@ func (f *fakeFront) Serve(ctx context.Context, nc net.Conn) error {
 	return err
 }
 
-// buffer is a bytes.Buffer for several goroutines.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 func newTestConfig(t *testing.T, change func(c *config.Config)) *config.Config {
 	t.Helper()
 	c, err := config.Load(config.Source{})
@@ -238,7 +220,7 @@ func newTestStatus(t *testing.T, cluster, node string) *status {
 }
 
 // newTestListener serves front on a free port until the test ends.
-func newTestListener(t *testing.T, front protocols.Frontend, limit int) (addr string, log *buffer, m *metrics) {
+func newTestListener(t *testing.T, front protocols.Frontend, limit int) (addr string, log *linetest.Lines, m *metrics) {
 	t.Helper()
 	l, log := newListenerOf(t, front, limit)
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -255,7 +237,7 @@ func newTestListener(t *testing.T, front protocols.Frontend, limit int) (addr st
 }
 
 // newListenerOf opens a free port for front.
-func newListenerOf(t *testing.T, front protocols.Frontend, limit int) (*listener, *buffer) {
+func newListenerOf(t *testing.T, front protocols.Frontend, limit int) (*listener, *linetest.Lines) {
 	t.Helper()
 	port := config.Listener{Name: "stomp", Protocol: config.ProtocolSTOMP, Address: "127.0.0.1:0"}
 	ln, err := listen(t.Context(), port)
@@ -263,7 +245,7 @@ func newListenerOf(t *testing.T, front protocols.Frontend, limit int) (*listener
 		t.Fatal(err)
 	}
 	m, _ := newMetrics("n1", "test")
-	log := &buffer{}
+	log := &linetest.Lines{}
 	l := &listener{
 		port: port, ln: ln, entrance: &entrance{patience: time.Minute}, conns: newConns(limit, 0, 0), metrics: m, log: zerolog.New(log),
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/selvedge-mq/selvedge/gateway/api"
 	"github.com/selvedge-mq/selvedge/gateway/config"
+	"github.com/selvedge-mq/selvedge/internal/linetest"
 	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/routing"
 )
@@ -28,7 +29,7 @@ type rig struct {
 	fabric *fakeFabric
 	broker *fakeBroker
 	out    *io.PipeReader // the ready line
-	log    *buffer
+	log    *linetest.Lines
 	stop   context.CancelFunc
 	ended  chan error
 }
@@ -38,7 +39,7 @@ func newRig(t *testing.T, c *config.Config) *rig {
 	f := newFakeFabric()
 	r := &rig{
 		fabric: f, broker: &fakeBroker{diary: &f.diary, counts: counts{ready: true, led: []int{0}}},
-		log: &buffer{}, ended: make(chan error, 1),
+		log: &linetest.Lines{}, ended: make(chan error, 1),
 	}
 	out, in := io.Pipe()
 	r.out = out
@@ -377,7 +378,7 @@ func TestImportSession(t *testing.T) {
 }
 
 func TestLog(t *testing.T) {
-	var out buffer
+	var out linetest.Lines
 	log, err := newLogger(&out, "json", "info")
 	if err != nil {
 		t.Fatal(err)
@@ -391,7 +392,7 @@ func TestLog(t *testing.T) {
 	if _, err := time.Parse(time.RFC3339, line.Time); err != nil || line.K != "v" || line.Level != "info" || line.Message != "shown" {
 		t.Errorf("got %s, want level, time, field and message", &out)
 	}
-	var people buffer
+	var people linetest.Lines
 	if log, err = newLogger(&people, "console", "debug"); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
+
+	"github.com/selvedge-mq/selvedge/internal/linetest"
 )
 
 // errDisk is what a node ends with whose disk fails.
@@ -19,7 +21,7 @@ var errDisk = fmt.Errorf("%w: input/output error", ErrRepair)
 // runs plays nodes that serve for a while each and end with an error; the last one
 // repeats. It is told to stop after a time. It returns the pauses before each but the
 // first, and how it ended.
-func runs(t *testing.T, stop time.Duration, log *buffer, served []time.Duration, errs []error) (pauses []time.Duration, err error) {
+func runs(t *testing.T, stop time.Duration, log *linetest.Lines, served []time.Duration, errs []error) (pauses []time.Duration, err error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), stop)
 	defer cancel()
@@ -41,7 +43,7 @@ func runs(t *testing.T, stop time.Duration, log *buffer, served []time.Duration,
 // A disk that fails for good had the node begin again without a pause, for ever.
 func TestServe_GivesUpWhereADiskFailsForGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log buffer
+		var log linetest.Lines
 		pauses, err := runs(t, time.Hour, &log, []time.Duration{0}, []error{errDisk})
 		if !errors.Is(err, ErrGaveUp) || !errors.Is(err, ErrRepair) {
 			t.Errorf("got %v, want %v", err, ErrGaveUp)
@@ -61,7 +63,7 @@ func TestServe_GivesUpWhereADiskFailsForGood(t *testing.T) {
 // A node that served for a while begins again at once, however often that was before.
 func TestServe_ServiceMakesGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log buffer
+		var log linetest.Lines
 		served := []time.Duration{0, 0, 0, beginGood, 0}
 		errs := []error{errDisk, errDisk, errDisk, errDisk, errDisk, errors.New("port in use")}
 		pauses, err := runs(t, time.Hour, &log, served, errs)
@@ -77,7 +79,7 @@ func TestServe_ServiceMakesGood(t *testing.T) {
 
 func TestServe_StopsWhileItPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log buffer
+		var log linetest.Lines
 		pauses, err := runs(t, 1500*time.Millisecond, &log, []time.Duration{0}, []error{errDisk})
 		if err != nil || len(pauses) != 2 {
 			t.Errorf("got %v after the pauses %v, want an end in order in the third", err, pauses)

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/selvedge-mq/selvedge/internal/metrictest"
 	"github.com/selvedge-mq/selvedge/routing"
 	"github.com/selvedge-mq/selvedge/routing/engine"
 	"github.com/selvedge-mq/selvedge/routing/memlog"
@@ -219,13 +220,7 @@ func TestReset_NothingIsLostOrHandedOutTwiceWithoutAMark(t *testing.T) {
 			t.Fatalf("got %d sends ended and %d messages, want %d", ended, len(unmarked), 2*count)
 		}
 	}
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == "selvedge_engine_control_resets_total" && f.GetMetric()[0].GetCounter().GetValue() == 0 {
-			t.Error("got no connection ended, want some")
-		}
+	if metrictest.Value(t, reg, "selvedge_engine_control_resets_total") == 0 {
+		t.Error("got no connection ended, want some")
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/selvedge-mq/selvedge/internal/metrictest"
 	"github.com/selvedge-mq/selvedge/routing/engine"
 )
 
@@ -345,14 +346,8 @@ func TestPeers_ThreeNodesSeeEachOther(t *testing.T) {
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("members (-want +got):\n%s", diff)
 	}
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == "selvedge_peers_up" && f.GetMetric()[0].GetGauge().GetValue() != 2 {
-			t.Errorf("got %v peers up, want 2", f.GetMetric()[0].GetGauge().GetValue())
-		}
+	if got := metrictest.Value(t, reg, "selvedge_peers_up"); got != 2 {
+		t.Errorf("got %v peers up, want 2", got)
 	}
 	c.awaitEvent(t, "up a", 1)
 }

@@ -50,6 +50,7 @@ var layers = []layer{
 	{"routing/sim", []string{"self", "routing/...", "internal/..."}, nil},
 	{"routing", nil, []string{}},
 
+	{"internal/metrictest", nil, []string{"github.com/prometheus/client_golang"}}, // reads them
 	{"internal", []string{"self"}, []string{}},
 	{"integration", []string{"self"}, nil},
 	{"deploy", []string{"self", "gateway/..."}, nil},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/selvedge-mq/selvedge/internal/metrictest"
 	"github.com/selvedge-mq/selvedge/routing"
 	"github.com/selvedge-mq/selvedge/routing/engine"
 )
@@ -38,7 +39,7 @@ func newControlCluster(t *testing.T) (*testCluster, *prometheus.Registry) {
 // checkReset checks that the connection of a and b ended and began anew, and returns how often.
 func checkReset(t *testing.T, c *testCluster, reg *prometheus.Registry) int {
 	t.Helper()
-	resets := int(value(t, reg, "selvedge_engine_control_resets_total"))
+	resets := int(metrictest.Value(t, reg, "selvedge_engine_control_resets_total"))
 	if resets == 0 {
 		t.Error("got no connection ended, however much waits")
 	}
@@ -55,20 +56,27 @@ func checkReset(t *testing.T, c *testCluster, reg *prometheus.Registry) int {
 	return resets
 }
 
-// gauge returns the value of a gauge without labels.
-func gauge(t *testing.T, reg *prometheus.Registry, name string) float64 {
+// fillLane subscribes to manyNames addresses while nobody reads, and checks that no more
+// waits than may: tokens of the subscriptions begin at first.
+func fillLane(t *testing.T, c *testCluster, reg *prometheus.Registry, by *client, named func(string) routing.Address, first uint64) {
 	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
+	unplug := c.net.plug("b")
+	most := 0.0
+	for i := range manyNames {
+		by.s.Subscribe(routing.SubscribeOptions{Address: named(longName(i))}, by, by, first+uint64(i))
+		synctest.Wait()
+		most = max(most, metrictest.Value(t, reg, "selvedge_engine_control_waiting_bytes"))
 	}
-	for _, f := range families {
-		if f.GetName() == name {
-			return f.GetMetric()[0].GetGauge().GetValue()
+	if most < controlBytes/2 || most > controlBytes {
+		t.Errorf("got at most %v bytes waiting, want up to %d", most, controlBytes)
+	}
+	unplug()
+	for i := range manyNames {
+		if err := by.result(first + uint64(i)); err != nil {
+			t.Fatal(err)
 		}
 	}
-	t.Fatalf("got no metric %s", name)
-	return 0
+	checkReset(t, c, reg)
 }
 
 // What a portal had to tell a leader whose node read nothing waited without a bound.
@@ -85,24 +93,7 @@ func TestControl_ALeaderThatDoesNotReadIsMetAnew(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.until("the message", func() bool { return len(r.got) == 1 })
-
-		unplug := c.net.plug("b")
-		most := 0.0
-		for i := range manyNames {
-			r.s.Subscribe(routing.SubscribeOptions{Address: routing.Queue(longName(i))}, r, r, uint64(i))
-			synctest.Wait()
-			most = max(most, gauge(t, reg, "selvedge_engine_control_waiting_bytes"))
-		}
-		if most < controlBytes/2 || most > controlBytes {
-			t.Errorf("got at most %v bytes waiting, want up to %d", most, controlBytes)
-		}
-		unplug()
-		for i := range manyNames {
-			if err := r.result(uint64(i)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		checkReset(t, c, reg)
+		fillLane(t, c, reg, r, routing.Queue, 0)
 		p.send(2, longName(manyNames-1), "y", true)
 		if err := p.result(2); err != nil {
 			t.Fatal(err)
@@ -111,7 +102,7 @@ func TestControl_ALeaderThatDoesNotReadIsMetAnew(t *testing.T) {
 		if len(r.got) != 1 {
 			t.Errorf("got %d deliveries, want the one that is in flight", len(r.got))
 		}
-		if now := gauge(t, reg, "selvedge_engine_control_waiting_bytes"); now != 0 {
+		if now := metrictest.Value(t, reg, "selvedge_engine_control_waiting_bytes"); now != 0 {
 			t.Errorf("got %v bytes waiting at last", now)
 		}
 	})
@@ -130,24 +121,7 @@ func TestControl_ANodeThatDoesNotReadIsMetAnew(t *testing.T) {
 		sub.Grant(1)
 		p.send(1, "q", "x", true)
 		r.until("the message", func() bool { return len(r.got) == 1 })
-
-		unplug := c.net.plug("b")
-		most := 0.0
-		for i := range manyNames {
-			p.s.Subscribe(routing.SubscribeOptions{Address: routing.Topic(longName(i))}, p, p, uint64(10+i))
-			synctest.Wait()
-			most = max(most, gauge(t, reg, "selvedge_engine_control_waiting_bytes"))
-		}
-		if most < controlBytes/2 || most > controlBytes {
-			t.Errorf("got at most %v bytes waiting, want up to %d", most, controlBytes)
-		}
-		unplug()
-		for i := range manyNames {
-			if err := p.result(uint64(10 + i)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		checkReset(t, c, reg)
+		fillLane(t, c, reg, p, routing.Topic, 10)
 		sub.Settle(r.got[0].Tag, accepted, r, 2)
 		if err := r.result(2); err != nil {
 			t.Errorf("got %v for the settlement of what was in flight all the time", err)
@@ -190,7 +164,7 @@ func TestControl_AReportMayBeLargerThanTheBound(t *testing.T) {
 			t.Fatal(err)
 		}
 		subscribed(t, r, longName(manyNames), 1<<20) // comes behind the report
-		if n := value(t, reg, "selvedge_engine_control_resets_total"); n != 0 || c.net.turned("down b at a") != 0 {
+		if n := metrictest.Value(t, reg, "selvedge_engine_control_resets_total"); n != 0 || c.net.turned("down b at a") != 0 {
 			t.Errorf("got %v connections ended by a report", n)
 		}
 	})

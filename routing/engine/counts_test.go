@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/selvedge-mq/selvedge/internal/metrictest"
 	"github.com/selvedge-mq/selvedge/routing"
 	"github.com/selvedge-mq/selvedge/routing/engine"
 )
@@ -52,18 +53,7 @@ func TestCounts_EveryDropAndRedeliveryByCause(t *testing.T) {
 		if diff := cmp.Diff(want, n.Stats().Counts); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		got, err := reg.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		sum := 0.0
-		for _, f := range got {
-			if f.GetName() == "selvedge_engine_dropped_total" || f.GetName() == "selvedge_engine_dead_letters_total" {
-				for _, m := range f.GetMetric() {
-					sum += m.GetCounter().GetValue()
-				}
-			}
-		}
+		sum := metrictest.Value(t, reg, "selvedge_engine_dropped_total") + metrictest.Value(t, reg, "selvedge_engine_dead_letters_total")
 		if sum != 5 {
 			t.Errorf("got %v dropped and dead-lettered in the metrics, want 5", sum)
 		}

@@ -2,13 +2,13 @@ package engine_test
 
 import (
 	"bytes"
-	"fmt"
 	"testing"
 	"testing/synctest"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/selvedge-mq/selvedge/internal/metrictest"
 	"github.com/selvedge-mq/selvedge/routing"
 	"github.com/selvedge-mq/selvedge/routing/engine"
 	"github.com/selvedge-mq/selvedge/routing/envelope"
@@ -45,15 +45,15 @@ func TestImport_HoldsItsBytesAndNoMore(t *testing.T) {
 		done, last := make(chan error, 1), 0
 		go func() { done <- e.Import(t.Context(), []engine.Log{old.View(0)}, func(n int) { last = n }) }()
 		synctest.Wait()
-		if held := gathered(t, reg)["selvedge_engine_held_bytes "]; held < room || held > room+2*size {
+		if held := metrictest.Value(t, reg, "selvedge_engine_held_bytes"); held < room || held > room+2*size {
 			t.Errorf("got %v bytes under way without a leader, want %d and one message more at most", held, room)
 		}
 		c.nodes[0].leadAll()
 		if err := <-done; err != nil || last != count {
 			t.Errorf("got %d messages imported, error %v, want %d", last, err, count)
 		}
-		if got := fmt.Sprint(gathered(t, reg)["selvedge_engine_held_bytes "]); got != "0" {
-			t.Errorf("got %s bytes under way at the end, want 0", got)
+		if got := metrictest.Value(t, reg, "selvedge_engine_held_bytes"); got != 0 {
+			t.Errorf("got %v bytes under way at the end, want 0", got)
 		}
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -14,30 +13,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rs/zerolog"
 
+	"github.com/selvedge-mq/selvedge/internal/linetest"
 	"github.com/selvedge-mq/selvedge/routing"
 	"github.com/selvedge-mq/selvedge/routing/engine"
 	"github.com/selvedge-mq/selvedge/routing/memlog"
 )
-
-// logLines counts what an engine logs.
-type logLines struct {
-	mu    sync.Mutex
-	lines bytes.Buffer
-}
-
-func (l *logLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.lines.Write(p)
-}
-
-func (l *logLines) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return bytes.Count(l.lines.Bytes(), []byte(text))
-}
-
-var _ io.Writer = (*logLines)(nil)
 
 func fill(n *testNode) {
 	n.fabric.View(0).SetHook(func(op memlog.Op) memlog.Fault {
@@ -52,7 +32,7 @@ func fill(n *testNode) {
 // still, and the log was filled with starts.
 func TestNoSpace_EverythingGoesOnWhenThereIsRoomAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var said logLines
+		var said linetest.Lines
 		c := newCluster(t, 2, 1, func(o *engine.Options) {
 			impatient(o)
 			if name, _ := o.Peers.Self(); name == "a" {
@@ -108,15 +88,15 @@ func TestNoSpace_EverythingGoesOnWhenThereIsRoomAgain(t *testing.T) {
 		if full := a.Stats().Full; len(full) > 0 {
 			t.Errorf("got shards %v without room", full)
 		}
-		if n := said.count("no room"); n > 2 || said.count("starts over") > 0 || said.count("room again") != 1 {
-			t.Errorf("got the log lines %s", said.lines.String())
+		if n := said.Count("no room"); n > 2 || said.Count("starts over") > 0 || said.Count("room again") != 1 {
+			t.Errorf("got the log lines %s", said.String())
 		}
 	})
 }
 
 func TestNoSpace_ATakeoverWaitsForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var said logLines
+		var said linetest.Lines
 		c := newCluster(t, 1, 1, func(o *engine.Options) {
 			impatient(o)
 			o.Log = zerolog.New(&said)
@@ -139,8 +119,8 @@ func TestNoSpace_ATakeoverWaitsForRoom(t *testing.T) {
 		if err := p.result(2); err != nil {
 			t.Error(err)
 		}
-		if said.count("no room") > 2 || said.count("room again") != 1 || said.count("starts over") > 0 {
-			t.Errorf("got the log lines %s", said.lines.String())
+		if said.Count("no room") > 2 || said.Count("room again") != 1 || said.Count("starts over") > 0 {
+			t.Errorf("got the log lines %s", said.String())
 		}
 	})
 }
@@ -148,18 +128,18 @@ func TestNoSpace_ATakeoverWaitsForRoom(t *testing.T) {
 // A log that fails for any other reason is told once, not with each try.
 func TestNoSpace_ALeaderThatDoesNotComeToWorkSaysSoOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var said logLines
+		var said linetest.Lines
 		c := newCluster(t, 1, 1, func(o *engine.Options) { o.Log = zerolog.New(&said).Level(zerolog.InfoLevel) })
 		n := c.nodes[0]
 		n.fabric.View(0).SetHook(func(memlog.Op) memlog.Fault { return memlog.Fault{Err: io.ErrUnexpectedEOF} })
 		n.fabric.Lead(0)
 		<-time.After(time.Minute)
-		if got := said.count("starts over"); got != 1 {
+		if got := said.Count("starts over"); got != 1 {
 			t.Errorf("got %d lines in a minute, want one", got)
 		}
 		n.fabric.View(0).Mend()
 		<-time.After(2 * time.Second)
-		if got := said.count("shard is led here"); got != 1 {
+		if got := said.Count("shard is led here"); got != 1 {
 			t.Errorf("got %d lines that the shard is led, want one", got)
 		}
 	})

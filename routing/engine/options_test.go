@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/selvedge-mq/selvedge/internal/metrictest"
 	"github.com/selvedge-mq/selvedge/routing"
 	"github.com/selvedge-mq/selvedge/routing/engine"
 	"github.com/selvedge-mq/selvedge/routing/memlog"
@@ -72,41 +73,20 @@ func TestLimits_AreSeenInTheMetrics(t *testing.T) {
 			_ = p.result(token + 1)
 		}
 		<-time.After(time.Second) // gauges of a leader are as of its last beat
-		seen := gathered(t, reg)
 		for _, limit := range []string{"non-persistent-bytes", "transactions", "transaction-bytes", "node-transactions", "temporaries", "message-size"} {
-			if got := seen["selvedge_engine_limit_refusals_total "+limit]; got != 1 {
+			if got := metrictest.Value(t, reg, "selvedge_engine_limit_refusals_total", limit); got != 1 {
 				t.Errorf("%s: got %v refusals, want 1", limit, got)
 			}
 		}
-		for _, gauge := range []string{"selvedge_engine_non_persistent_bytes ", "selvedge_engine_transaction_bytes "} {
-			if got := seen[gauge]; got < 1500 || got > 2000 {
+		for _, gauge := range []string{"selvedge_engine_non_persistent_bytes", "selvedge_engine_transaction_bytes"} {
+			if got := metrictest.Value(t, reg, gauge); got < 1500 || got > 2000 {
 				t.Errorf("%s: got %v, want the one message that is there", gauge, got)
 			}
 		}
 		first.Rollback()
 		second.Rollback()
-		if got := gathered(t, reg)["selvedge_engine_transaction_bytes "]; got != 0 {
+		if got := metrictest.Value(t, reg, "selvedge_engine_transaction_bytes"); got != 0 {
 			t.Errorf("got %v bytes in open transactions when there are none, want 0", got)
 		}
 	})
-}
-
-// gathered returns the counters and gauges by name and values of their labels.
-func gathered(t *testing.T, reg *prometheus.Registry) map[string]float64 {
-	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := map[string]float64{}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			name := f.GetName() + " "
-			for _, l := range m.GetLabel() {
-				name += l.GetValue()
-			}
-			seen[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
-		}
-	}
-	return seen
 }

@@ -8,25 +8,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/selvedge-mq/selvedge/internal/metrictest"
 	"github.com/selvedge-mq/selvedge/routing"
 	"github.com/selvedge-mq/selvedge/routing/engine"
 )
-
-// value returns what a counter without labels has counted.
-func value(t *testing.T, reg *prometheus.Registry, name string) float64 {
-	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == name {
-			return f.GetMetric()[0].GetCounter().GetValue()
-		}
-	}
-	t.Fatalf("got no metric %s", name)
-	return 0
-}
 
 // publish sends messages to the topic "news" that expire after a time, 0 for never.
 func publish(t *testing.T, p *client, after time.Duration, bodies ...string) {
@@ -67,7 +52,7 @@ func TestTopic_WhatHasExpiredIsNotHandedOut(t *testing.T) {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		}
-		if got := value(t, reg, "selvedge_engine_topic_expired_total"); got != 2 {
+		if got := metrictest.Value(t, reg, "selvedge_engine_topic_expired_total"); got != 2 {
 			t.Errorf("got %v messages counted as expired, want 2", got)
 		}
 	})
@@ -93,7 +78,7 @@ func TestTopic_WhatHasExpiredTakesNoRoom(t *testing.T) {
 		}
 		sub.Grant(3 * fits)
 		r.until("all that has not expired", func() bool { return len(r.got) == fits })
-		if got := value(t, reg, "selvedge_engine_topic_dropped_total"); got != 0 {
+		if got := metrictest.Value(t, reg, "selvedge_engine_topic_dropped_total"); got != 0 {
 			t.Errorf("got %v messages dropped, want none", got)
 		}
 	})

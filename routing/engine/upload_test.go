@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/selvedge-mq/selvedge/internal/metrictest"
 	"github.com/selvedge-mq/selvedge/routing"
 	"github.com/selvedge-mq/selvedge/routing/engine"
 	"github.com/selvedge-mq/selvedge/routing/memlog"
@@ -461,7 +462,7 @@ func TestUpload_DoesNotStarveSmallMessages(t *testing.T) {
 					t.Fatal(err)
 				}
 				worst = max(worst, time.Since(at))
-				most = max(most, gathered(t, regs[0])["selvedge_engine_held_bytes "])
+				most = max(most, metrictest.Value(t, regs[0], "selvedge_engine_held_bytes"))
 				sent++
 				continue
 			}
