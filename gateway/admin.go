@@ -104,7 +104,7 @@ func (h *admin) guarded(next http.HandlerFunc) http.HandlerFunc {
 			code = http.StatusTooManyRequests
 		case h.auth.HasUsers():
 			code = http.StatusUnauthorized
-			w.Header().Set("WWW-Authenticate", `Basic realm="selvedge", charset="UTF-8"`)
+			w.Header().Set("WWW-Authenticate", challenge)
 		}
 		h.problem(w, code, reason(err))
 	}

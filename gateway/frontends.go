@@ -78,7 +78,7 @@ func (n *Node) env(port config.Listener, codecs routing.Codecs) protocols.Env {
 		Metrics:    prometheus.WrapRegistererWith(prometheus.Labels{"listener": port.Name}, n.registry),
 		Node:       n.cfg.Node,
 		Version:    n.version,
-		Limits:     limits(n.cfg),
+		Limits:     limits(n.cfg, port),
 		Traces:     n.traces,
 		Authorizer: n.rules,
 		Failover:   func() []string { return n.status.failover(port.Name) },
@@ -86,6 +86,7 @@ func (n *Node) env(port config.Listener, codecs routing.Codecs) protocols.Env {
 }
 
 func stompOptions(c *config.Config, port config.Listener, env protocols.Env) stomp.Options {
+	env.Limits.LargeSize = int(cmp.Or(port.MessageSize, c.STOMPMessageSize, c.MessageSize))
 	return stomp.Options{
 		Env: env, Dialect: stomp.Dialect(cmp.Or(port.Dialect, c.STOMPDialect)), Persistent: c.STOMPPersistent.On,
 		Switches: stomp.Switches{
@@ -114,9 +115,10 @@ func amqpOptions(c *config.Config, port config.Listener, env protocols.Env) amqp
 	}
 }
 
-func limits(c *config.Config) protocols.Limits {
+func limits(c *config.Config, port config.Listener) protocols.Limits {
 	return protocols.Limits{
-		MessageSize: wholeSize(c), LargeSize: int(c.MessageSize), HeaderCount: c.HeaderCount, HeaderSize: int(c.HeaderSize),
+		MessageSize: wholeSize(c), LargeSize: int(cmp.Or(port.MessageSize, c.MessageSize)),
+		HeaderCount: c.HeaderCount, HeaderSize: int(c.HeaderSize),
 		LoginTimeout: c.LoginTimeout, InFlight: c.InFlight, InFlightBytes: int(c.InFlightBytes), Prefetch: c.Prefetch,
 	}
 }

@@ -39,7 +39,7 @@ func TestEveryLimitIsReachedByASetting(t *testing.T) {
 			"Listen", "Advertise", "ClusterName", "Secret", "TLS", "Seeds", // of a node alone
 			"FrontOnly", "AcceptLoss", "Version", "Log", "Metrics", // no limits
 		}},
-		{"protocols", limits(c), nil},
+		{"protocols", limits(c, config.Listener{}), nil},
 		{"STOMP", stompOptions(c, config.Listener{}, protocols.Env{}).Limits, nil},
 		{"AMQP", amqpOptions(c, config.Listener{}, protocols.Env{}), []string{"Env", "Names", "QueuePrefix", "TopicPrefix", "NoBareAMQP"}},
 	} {

@@ -20,6 +20,7 @@ type web struct {
 	origins  []string
 	compress bool
 	stomp    websock.Answer
+	login    bool // that of the handshake counts, for STOMP
 	problem  func(w http.ResponseWriter, code int, detail string)
 }
 
@@ -43,6 +44,13 @@ func (s *web) upgrade(life context.Context, protocol string) http.HandlerFunc {
 		v := visitOf(r.Context()) //nolint:contextcheck // a connection outlives its request's context
 		if s.auth.AdmitsNear(v.RemoteAddr()) && !localHost(r.Host) {
 			s.problem(w, http.StatusForbidden, adviceNear)
+			return
+		}
+		life, ok := s.carried(life, protocol, r)
+		if !ok {
+			v.from.metrics.refuse(protocol, refusedHandshake)
+			w.Header().Set("WWW-Authenticate", challenge)
+			s.problem(w, http.StatusUnauthorized, adviceLogin)
 			return
 		}
 		fronts := v.from.fronts.Load()

@@ -24,7 +24,8 @@ func (n *Node) newWebServers(life context.Context) *webServers {
 	s := &webServers{log: n.log, servers: make(map[string]*http.Server), ports: make(map[string]*handoff)}
 	admin := newAdmin(n.status, n.auth, n.registry, n.log)
 	sockets := &web{
-		conns: n.conns, auth: n.auth, origins: n.cfg.WSOrigins, compress: n.cfg.WSCompression.On, stomp: websock.Answer(n.cfg.STOMPWSAnswers), problem: admin.problem,
+		conns: n.conns, auth: n.auth, origins: n.cfg.WSOrigins, compress: n.cfg.WSCompression.On, stomp: websock.Answer(n.cfg.STOMPWSAnswers), login: n.cfg.STOMPWSLogin.On,
+		problem: admin.problem,
 	}
 	mux := admin.routes()
 	mux.HandleFunc(api.PathTrace, admin.get(admin.guarded(newWatching(life, n.traces, n.auth, admin.problem).serve)))

@@ -45,8 +45,8 @@ type Env struct {
 
 // Limits bound what one connection may cost. Zero fields mean the default.
 type Limits struct {
-	MessageSize   int           // greatest message that is held and sent as a whole, in bytes; default 4 MiB
-	LargeSize     int           // greatest message that is uploaded to a queue, in bytes; default 100 MiB
+	MessageSize   int           // greatest message that is held as a whole, in bytes; default 4 MiB
+	LargeSize     int           // greatest message that a client may send, in bytes; default 100 MiB. It may be less than MessageSize
 	HeaderCount   int           // STOMP headers of a frame; default 1000
 	HeaderSize    int           // STOMP header line in bytes; default 64 KiB
 	LoginTimeout  time.Duration // to CONNECT or open; default 30 s
@@ -78,6 +78,9 @@ func (l Limits) WithDefaults() Limits {
 	}
 	return l
 }
+
+// Whole is the greatest message that a client may send as a whole.
+func (l Limits) Whole() int { return min(l.MessageSize, l.LargeSize) }
 
 // Credentials are what a client showed of itself.
 type Credentials struct {

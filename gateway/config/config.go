@@ -98,10 +98,12 @@ type Config struct {
 	STOMPWildcards          string        `name:"stomp-wildcards" group:"STOMP" placeholder:"FAMILY" help:"Which words of a name are wildcards, which are refused so far: activemq (* and >), amqp (* and #) or both; others are literal. Default: by the dialect."`
 	STOMPQueueWildcards     string        `name:"stomp-queue-wildcards" group:"STOMP" placeholder:"ON" help:"Whether they are wildcards in the names of queues, too: on, or off for literal. Default: by the dialect."`
 	STOMPWSAnswers          string        `name:"stomp-ws-answers" group:"STOMP" default:"mirror" value:"KIND" help:"Of which kind the messages to WebSockets are: mirror (as the client's first one), text or binary. What is no UTF-8 is binary in each, and so is what is larger than whole-message-size."`
+	STOMPWSLogin            Switch        `name:"stomp-ws-login" group:"STOMP" default:"false" value:"BOOL" help:"Whether the login that the HTTP request of a WebSocket carries (Authorization: Basic) counts for a client whose CONNECT has none."`
 	STOMPServer             string        `name:"stomp-server" group:"STOMP" placeholder:"TEXT" help:"The header server of CONNECTED. Default: product and version, and the dialect."`
 	STOMPHosts              List          `name:"stomp-hosts" group:"STOMP" placeholder:"A,B" help:"Virtual hosts that CONNECT may name; * is any. Default: by the dialect."`
 	STOMPKeepOpen           Switch        `name:"stomp-keep-open" group:"STOMP" default:"false" value:"BOOL" help:"Whether the connection stays open behind an ERROR about a single request."`
 	STOMPPersistent         Switch        `name:"stomp-persistent" group:"STOMP" default:"false" value:"BOOL" help:"Whether a SEND without the header persistent is persistent."`
+	STOMPMessageSize        Size          `name:"stomp-message-size" group:"STOMP" default:"0" value:"SIZE" help:"Greatest body from STOMP clients, at most message-size; 0 means message-size. A listener of the file may have its own."`
 	STOMPLoginFrame         Size          `name:"stomp-login-frame" group:"STOMP" default:"64KiB" value:"SIZE" help:"Greatest frame before the login."`
 	STOMPSubscriptions      int           `name:"stomp-subscriptions" group:"STOMP" default:"10000" value:"N" help:"Most subscriptions of a connection."`
 	STOMPTemporary          int           `name:"stomp-temporary" group:"STOMP" default:"1000" value:"N" help:"Most temporary destinations of a connection."`

@@ -121,7 +121,7 @@ func TestEverySettingInTheFile(t *testing.T) {
 		ClusterCert: "node.pem", ClusterKey: "node.key", ClusterCA: "nodes.pem", DiskLow: 4 << 30, DiskFull: 2 << 30, Scrub: 1 << 20,
 		STOMPDialect: "rabbitmq", STOMPNack: "requeue", STOMPBareNames: "topic", STOMPTransactionReceipt: "at-commit", STOMPLateAck: "error",
 		STOMPCommas: "literal", STOMPSlashes: "encoded", STOMPWildcards: "amqp", STOMPQueueWildcards: "on",
-		STOMPWSAnswers: "binary", STOMPClientIDs: "take-over", STOMPServer: "ActiveMQ/5.18", STOMPHosts: List{"/", "shop"}, STOMPKeepOpen: Switch{On: true}, STOMPPersistent: Switch{On: true}, STOMPLoginFrame: 8 << 10,
+		STOMPWSAnswers: "binary", STOMPWSLogin: Switch{On: true}, STOMPMessageSize: 256 << 10, STOMPClientIDs: "take-over", STOMPServer: "ActiveMQ/5.18", STOMPHosts: List{"/", "shop"}, STOMPKeepOpen: Switch{On: true}, STOMPPersistent: Switch{On: true}, STOMPLoginFrame: 8 << 10,
 		STOMPSubscriptions: 1, STOMPTemporary: 2, STOMPTransactions: 3, STOMPTransactionSize: 4, STOMPIdle: time.Hour,
 		STOMPTransactionTimeout: time.Minute, STOMPWriteTimeout: 2 * time.Minute,
 		AMQPDialect: "activemq", AMQPQueuePrefix: "queue:", AMQPTopicPrefix: "topic:", AMQPTransactionTimeout: time.Minute,
@@ -144,7 +144,7 @@ func TestEverySettingInTheFile(t *testing.T) {
 			{Address: "*", Read: []string{"*"}},
 		},
 		Listeners: []Listener{
-			{Name: "legacy", Protocol: "stomp", Address: ":8", Dialect: "artemis"},
+			{Name: "legacy", Protocol: "stomp", Address: ":8", Dialect: "artemis", MessageSize: 64 << 10},
 			{Name: "browsers", Protocol: "amqp", Address: ":9", TLS: true, WebSocket: true},
 		},
 		File: "testdata/full.yml",

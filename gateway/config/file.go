@@ -213,6 +213,17 @@ func text(to *string) func(ast.Node) error {
 	}
 }
 
+// size reads a number of bytes.
+func size(to *Size) func(ast.Node) error {
+	return func(n ast.Node) error {
+		word, err := scalar(n)
+		if err != nil {
+			return err
+		}
+		return to.UnmarshalText([]byte(word))
+	}
+}
+
 // boolean reads true or false.
 func boolean(to *bool) func(ast.Node) error {
 	return func(n ast.Node) error {

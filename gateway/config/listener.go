@@ -11,7 +11,11 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-const keyListeners = "listeners"
+// Keys of the file. The second one is a setting, and a field of a listener.
+const (
+	keyListeners   = "listeners"
+	keyMessageSize = "message-size"
+)
 
 // The protocols of a [Listener].
 const (
@@ -29,6 +33,9 @@ type Listener struct {
 	TLS       bool   // from the first byte
 	WebSocket bool   // around STOMP or AMQP, at any path
 	Dialect   string // of STOMP or AMQP; empty means that of the protocol's setting
+	// MessageSize is the greatest message that comes in by it; 0 means that of the
+	// protocol's setting.
+	MessageSize Size
 }
 
 // dialects lists the manners that a listener may have, by protocol.
@@ -83,6 +90,8 @@ func (l *loader) readListeners(f yamlFile, e *ast.MappingValueNode) error {
 			"tls":       boolean(&one.TLS),
 			"websocket": boolean(&one.WebSocket),
 			"dialect":   text(&one.Dialect),
+
+			keyMessageSize: size(&one.MessageSize),
 		})
 		if err == nil {
 			err = l.checkListener(one)
@@ -120,6 +129,32 @@ func (l *loader) checkListener(one Listener) error {
 	}
 	if err := checkAddress(one.Address); err != nil {
 		return fmt.Errorf("%s: %w", one.Name, err)
+	}
+	return nil
+}
+
+// checkSizes refuses a limit of a listener, or of STOMP, that the node's own one
+// makes meaningless.
+func (l *loader) checkSizes() error {
+	if err := l.checkSize(l.c.STOMPMessageSize); err != nil {
+		return l.fail("stomp-message-size", err)
+	}
+	for _, p := range l.c.Listeners {
+		if err := l.checkSize(p.MessageSize); err != nil {
+			return l.failListener(p.Name, fmt.Errorf("%s: %w", keyMessageSize, err))
+		}
+	}
+	return nil
+}
+
+func (l *loader) checkSize(s Size) error {
+	low := Size(ranges[keyMessageSize].low)
+	switch {
+	case s == 0:
+	case s < low:
+		return fmt.Errorf("%v is less than %v: raise it, or leave it out", s, low)
+	case s > l.c.MessageSize:
+		return fmt.Errorf("%v is more than the node takes, %v: lower it, or raise message-size", s, l.c.MessageSize)
 	}
 	return nil
 }

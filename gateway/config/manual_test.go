@@ -74,6 +74,7 @@ listeners:
     protocol: stomp # stomp, amqp, http, or any: told apart by the first byte
     address: ":61620"
     dialect: rabbitmq # of stomp or amqp; otherwise that of stomp-dialect or amqp-dialect
+    message-size: 4MiB # that comes in by it, at most message-size; otherwise that of stomp-message-size or message-size
   - name: browsers
     protocol: stomp
     address: ":15674"

@@ -33,6 +33,7 @@ var ranges = map[string]struct{ low, high int }{
 	"max-connections-per-user":    {0, 1_000_000},
 	"logins-per-address":          {1, 10_000},
 
+	"stomp-message-size":     {0, 1 << 30},
 	"stomp-login-frame":      {1 << 10, 16 << 20},
 	"stomp-subscriptions":    {1, 1_000_000},
 	"stomp-temporary":        {1, 1_000_000},
@@ -116,7 +117,7 @@ func (l *loader) validate() error {
 			return l.fail(s.Name, err)
 		}
 	}
-	for _, part := range []func() error{l.checkNames, l.checkAddresses, l.checkTLS, l.checkProxies, l.checkDisk, l.checkRoom, l.checkCluster, l.checkDeadLetter} {
+	for _, part := range []func() error{l.checkNames, l.checkAddresses, l.checkTLS, l.checkSizes, l.checkOrigins, l.checkProxies, l.checkDisk, l.checkRoom, l.checkCluster, l.checkDeadLetter} {
 		if err := part(); err != nil {
 			return err
 		}
@@ -182,6 +183,15 @@ func (l *loader) checkCluster() error {
 		return l.fail("secret", fmt.Errorf("it has %d bytes, at least %d are needed: make one with: openssl rand -hex 16", len(c.Secret), minSecret))
 	case len(c.Seeds) == 0:
 		return l.fail("seeds", errors.New("a cluster needs the addresses of some of its nodes, for example node1:6222,node2:6222,node3:6222"))
+	}
+	return nil
+}
+
+// checkOrigins: a browser sends the login of a site it knows to whoever's page asks
+// for it, so a page of any site would be its visitor.
+func (l *loader) checkOrigins() error {
+	if l.c.STOMPWSLogin.On && slices.Contains(l.c.WSOrigins, "*") {
+		return l.fail("stomp-ws-login", errors.New("with ws-origins * a page of any site could use the login that its visitor's browser remembers: name the sites in ws-origins, which clients that are no browsers need not"))
 	}
 	return nil
 }

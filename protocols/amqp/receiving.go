@@ -238,7 +238,7 @@ func (l *receiving) beginDelivery(t *frames.Transfer) *breach {
 // or for what the connection may have in parts. [transport 2.7.3]
 func (l *receiving) room(n int) *breach {
 	c, limits := l.s.c, &l.s.c.f.o.Env.Limits
-	most := limits.MessageSize
+	most := limits.Whole()
 	if l.streams() {
 		most = l.limit()
 	}

@@ -34,7 +34,7 @@ func (l *receiving) streams() bool {
 func (l *receiving) limit() int {
 	limits := &l.s.c.f.o.Env.Limits
 	if limits.LargeSize <= limits.MessageSize || l.control || l.naming == bySubject || l.naming == byTarget && isTopic(l.to.Kind) {
-		return limits.MessageSize
+		return limits.Whole()
 	}
 	return limits.LargeSize + routing.MaxHead
 }

@@ -121,7 +121,7 @@ func newConn(f *Frontend, nc net.Conn) *conn {
 	c.lastRead.Store(c.started.UnixNano())
 	c.reader = frame.NewReader(noticed{c}, &f.batches, frame.Limits{
 		HeaderCount: f.limits.HeaderCount, HeaderSize: f.limits.HeaderSize,
-		Body: max(f.limits.LargeSize, f.limits.MessageSize), Whole: f.limits.MessageSize,
+		Body: f.limits.LargeSize, Whole: f.limits.Whole(),
 		Login: f.own.LoginFrame, StrictEscapes: f.dialect.strict,
 	})
 	id := f.newSessionID()
@@ -167,10 +167,11 @@ func (c *conn) boundRead(end time.Time) {
 // serve runs the connection to its end.
 func (c *conn) serve(ctx context.Context) error {
 	loginCtx, cancel := context.WithCancel(ctx)
-	c.m.login = func(cr protocols.Credentials, o routing.SessionOptions) {
-		c.wg.Go(func() { c.logIn(loginCtx, cr, o) })
+	c.m.login = func(l login, o routing.SessionOptions) {
+		c.wg.Go(func() { c.logIn(loginCtx, l, o) })
 	}
 	c.wg.Go(c.read)
+	c.m.carried, _ = protocols.LoginOf(ctx)
 	c.wg.Go(c.write)
 	graceful := false
 	defer func() { // also when the owner panics
@@ -187,13 +188,13 @@ func (c *conn) serve(ctx context.Context) error {
 }
 
 // logIn runs outside the owner: passwords take their time.
-func (c *conn) logIn(ctx context.Context, cr protocols.Credentials, o routing.SessionOptions) {
-	cr.Remote = c.nc.RemoteAddr()
-	if cr.Mechanism == anonymous && slices.Contains(c.fe.env.Auth.Mechanisms(ctx, cr.Remote), external) {
-		cr.Mechanism = external
+func (c *conn) logIn(ctx context.Context, l login, o routing.SessionOptions) {
+	l.Remote = c.nc.RemoteAddr()
+	if l.Mechanism == anonymous && slices.Contains(c.fe.env.Auth.Mechanisms(ctx, l.Remote), external) {
+		l.Mechanism = external
 	}
 	var session routing.Session
-	principal, err := c.authenticate(ctx, cr)
+	principal, err := c.authenticate(ctx, l)
 	if err == nil {
 		err = c.claimID(ctx, principal, o)
 	}

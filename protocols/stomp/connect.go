@@ -16,11 +16,19 @@ const supportedVersions = "1.0,1.1,1.2"
 // maxVersionText bounds what an ERROR repeats of accept-version, in octets.
 const maxVersionText = 256
 
-// Mechanisms of a client without a login: nobody, or who its certificate says.
+// Mechanisms: a login, and without one nobody, or who the certificate says.
 const (
+	plain     = "PLAIN"
 	anonymous = "ANONYMOUS"
 	external  = "EXTERNAL"
 )
+
+// login is that of a client.
+type login struct {
+	protocols.Credentials
+
+	literal bool // it stood elsewhere than in CONNECT: nobody has written escapes
+}
 
 // connectAnswer is what CONNECTED repeats of CONNECT, unescaped.
 type connectAnswer struct {
@@ -58,23 +66,27 @@ func (m *machine) connect(f *frame.Frame) error {
 	m.clientID, _ = get("client-id")
 	m.connected.requestID, _ = get("request-id")
 	m.connected.receipt, _ = get("receipt")
-	credentials := protocols.Credentials{Mechanism: anonymous}
+	l := login{Credentials: protocols.Credentials{Mechanism: anonymous}}
 	if user, ok := get("login"); ok && user != "" {
 		password, _ := get("passcode")
-		credentials = protocols.Credentials{Mechanism: "PLAIN", User: user, Password: password}
+		l.Credentials = protocols.Credentials{Mechanism: plain, User: user, Password: password}
+	} else if c := m.carried; c.User != "" {
+		l = login{protocols.Credentials{Mechanism: plain, User: c.User, Password: c.Password}, true}
 	}
-	m.user = credentials.User
+	m.carried = protocols.Login{}
+	m.user = l.User
 	m.state = stateLogin
-	m.login(credentials, routing.SessionOptions{ClientID: m.clientID, Remote: m.remote, Protocol: "stomp"})
+	m.login(l, routing.SessionOptions{ClientID: m.clientID, Remote: m.remote, Protocol: "stomp"})
 	return nil
 }
 
 // authenticate checks a login. CONNECT has no escapes, but some clients write
 // some, and ActiveMQ and RabbitMQ decode them: a login that is wrong as it stands
 // may be right decoded. [STOMP 1.2 Value Encoding]
-func (c *conn) authenticate(ctx context.Context, cr protocols.Credentials) (routing.Principal, error) {
+func (c *conn) authenticate(ctx context.Context, l login) (routing.Principal, error) {
+	cr := l.Credentials
 	principal, err := c.fe.env.Auth.Authenticate(ctx, cr)
-	if routing.CodeOf(err) != routing.CodeUnauthorized || c.fe.dialect.strict {
+	if routing.CodeOf(err) != routing.CodeUnauthorized || c.fe.dialect.strict || l.literal {
 		return principal, err
 	}
 	user, err1 := frame.Unescape([]byte(cr.User))

@@ -164,7 +164,7 @@ func (m *machine) cutShort(e *frame.SyntaxError) {
 	}
 	w := invalid("%s", e.Reason)
 	if w.status = statusBroken; e.TooBig {
-		w.status = statusTooBig
+		w.code, w.status = routing.CodeTooLarge, statusTooBig
 	}
 	m.breach(w, receipt, has)
 }

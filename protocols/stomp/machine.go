@@ -41,7 +41,8 @@ type machine struct {
 	results    routing.Completer
 	deliveries *mailbox.Mailbox[delivery]
 	events     *mailbox.Mailbox[event]
-	login      func(c protocols.Credentials, o routing.SessionOptions) // starts the login
+	login      func(l login, o routing.SessionOptions) // starts the login
+	carried    protocols.Login                         // that the connection came with, until CONNECT; no user without
 
 	state     state
 	version   frame.Version
