@@ -12,7 +12,7 @@ import (
 
 // ErrFolder is the kind of errors that say: this folder does not go with these
 // settings.
-var ErrFolder = errors.New("cluster: the data folder does not go with the settings")
+var ErrFolder = errors.New("cluster: the data folder cannot be used as it is")
 
 // Format says how a data folder is stored. The two cannot be opened as each
 // other: the embedded server would delete the logs as orphans.

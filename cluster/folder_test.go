@@ -1,11 +1,14 @@
 package cluster
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rs/zerolog"
 )
 
 // standaloneFolder makes a standalone folder with a file in its store.
@@ -132,5 +135,27 @@ func TestPrepareFolder_StandaloneIsSetAside(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The number of shards in the settings was ignored without a word when the folder had
+// another one.
+func TestOpen_TellsThatTheFolderHasOtherShards(t *testing.T) {
+	dir := t.TempDir()
+	var out bytes.Buffer
+	for _, shards := range []int{1, 2} {
+		n, err := Open(t.Context(), Options{Node: "n", Dir: dir, Shards: shards, Log: zerolog.New(&out).Level(zerolog.WarnLevel)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := n.Shards(); got != 1 {
+			t.Errorf("with the setting %d: got %d shards, want 1", shards, got)
+		}
+		if err := n.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := strings.Contains(out.String(), `"folder":1,"setting":2`), shards == 2; got != want {
+			t.Errorf("with the setting %d: got the log %s, want a warning: %v", shards, &out, want)
+		}
 	}
 }

@@ -18,7 +18,7 @@ func lockFolder(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("cluster: lock the data folder: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		err = fmt.Errorf("%w: %s is in use by another process", ErrFolder, dir)
+		err = fmt.Errorf("%w: %s is in use by another process: stop that one, or use another folder", ErrFolder, dir)
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil

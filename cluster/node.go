@@ -92,12 +92,19 @@ func open(ctx context.Context, o Options, apart bool) (*Node, error) {
 
 // start brings everything up in order; what came up before an error is in n.
 func (n *Node) start(ctx context.Context) error {
-	var err error
+	err := checkSeeds(ctx, n.opts, net.DefaultResolver.LookupHost)
+	if err != nil {
+		return err
+	}
 	if n.lock, err = claimFolder(n.opts); err != nil {
 		return err
 	}
 	if n.marker, n.importDir, err = prepareFolder(n.opts); err != nil {
 		return err
+	}
+	if n.marker.Shards != n.opts.Shards && !n.apart {
+		n.opts.Log.Warn().Int("folder", n.marker.Shards).Int("setting", n.opts.Shards).
+			Msg("the number of shards was chosen when the folder was new: the setting is ignored")
 	}
 	if err := n.checkStanding(ctx); err != nil {
 		return err

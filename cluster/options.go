@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -119,6 +121,9 @@ func (o Options) withDefaults() Options {
 
 func (o *Options) clustered() bool { return o.Listen != "" }
 
+// own is the address at which others reach the node.
+func (o *Options) own() string { return cmp.Or(o.Advertise, o.Listen) }
+
 // check says which field is wrong.
 func (o *Options) check() error {
 	switch {
@@ -161,8 +166,12 @@ func (o *Options) checkCluster() error {
 	case len(o.Seeds) == 0:
 		return errors.New("cluster: Seeds: a cluster needs seeds")
 	}
-	if _, _, err := net.SplitHostPort(o.Listen); err != nil {
+	_, port, err := net.SplitHostPort(o.Listen)
+	if err != nil {
 		return fmt.Errorf("cluster: Listen: %w", err)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("cluster: Listen: %q has no port number: the other nodes must know it", o.Listen)
 	}
 	if o.Advertise != "" {
 		if _, _, err := net.SplitHostPort(o.Advertise); err != nil {

@@ -41,6 +41,20 @@ func seedAddrs(ctx context.Context, seeds []string, own, defaultPort string, loo
 	return slices.Compact(addrs), nil
 }
 
+// checkSeeds refuses, before anything is touched, seeds that cannot be read and those
+// that name no other node: the server forms no cluster of one.
+func checkSeeds(ctx context.Context, o Options, lookup resolver) error {
+	if !o.clustered() {
+		return nil
+	}
+	addrs, err := seedAddrs(ctx, o.Seeds, o.own(), defaultPort, lookup)
+	if err == nil && len(addrs) == 0 {
+		err = fmt.Errorf("cluster: Seeds: %s: this is the node itself: add the address of another one, or run the node alone, without a cluster address",
+			strings.Join(o.Seeds, ","))
+	}
+	return err
+}
+
 // others returns the hosts that a seed's host stands for; those that are this
 // node's own are left out if its port is.
 func others(ctx context.Context, host string, ownPort bool, mine map[string]bool, lookup resolver) []string {
@@ -79,11 +93,11 @@ func parseSeed(seed, defaultPort string) ([]string, error) {
 			part = strings.TrimSuffix(part, "/")
 		}
 		if part == "" {
-			return nil, fmt.Errorf("cluster: Seeds: %q has an empty address", seed)
+			return nil, fmt.Errorf("cluster: Seeds: %q has an empty address: write for example a:6222,b:6222", seed)
 		}
 		part, err := withPort(part, defaultPort)
 		if err != nil {
-			return nil, fmt.Errorf("cluster: Seeds: %q: %w", seed, err)
+			return nil, fmt.Errorf("cluster: Seeds: %w: write for example a:6222 or static:(tcp://a:6222,tcp://b:6222)", err)
 		}
 		addrs = append(addrs, part)
 	}
@@ -92,15 +106,16 @@ func parseSeed(seed, defaultPort string) ([]string, error) {
 
 // withPort completes a host, a host:port or an IPv6 address to a host:port.
 func withPort(s, defaultPort string) (string, error) {
+	wrong := fmt.Errorf("%q is not host:port with a port from 1 to 65535", s)
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
 		host, port = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"), defaultPort
 		if strings.ContainsAny(host, ":[]") && net.ParseIP(host) == nil {
-			return "", err
+			return "", wrong
 		}
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || host == "" {
-		return "", fmt.Errorf("%q is not host:port", s)
+		return "", wrong
 	}
 	return net.JoinHostPort(host, port), nil
 }

@@ -3,9 +3,11 @@ package cluster
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
 )
 
 // fakeDNS answers from a table; addresses stand for themselves.
@@ -59,6 +61,33 @@ func TestSeedAddrs_Mistakes(t *testing.T) {
 	for _, seed := range []string{"", "a:1,,b:1", "static:()", "a:b:c:d:1]"} {
 		if got, err := seedAddrs(t.Context(), []string{seed}, "x:1", "6222", fakeDNS(nil)); err == nil {
 			t.Errorf("seed %q: got %q, want an error", seed, got)
+		}
+	}
+}
+
+// Seeds that name the node alone ended in the embedded server, in its own words and
+// after a standalone folder had been set aside for its import.
+func TestOpen_RefusesSeedsBeforeItTouchesTheFolder(t *testing.T) {
+	for _, c := range []struct{ seed, want string }{
+		{"127.0.0.1:6222", "this is the node itself: add the address of another one"},
+		{"b:x", `"b:x" is not host:port`},
+	} {
+		dir := t.TempDir()
+		o := Options{Node: "n", Dir: dir, Log: zerolog.Nop()}
+		m, err := writeMarker(o.withDefaults())
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Listen, o.ClusterName, o.Secret, o.Seeds = "127.0.0.1:6222", "c", "secret", []string{c.seed}
+		n, err := Open(t.Context(), o)
+		if err == nil {
+			n.Kill()
+		}
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("seed %s: got %v, want %s", c.seed, err, c.want)
+		}
+		if got, err := Detect(dir); err != nil || got.Format != m.Format {
+			t.Errorf("seed %s: the folder: got %v, %v, want it as it was", c.seed, got, err)
 		}
 	}
 }

@@ -120,6 +120,7 @@ type rule struct {
 // nodes start and stop; refusals must be seen on both sides.
 var rules = []rule{
 	{"Authorization Violation", zerolog.WarnLevel, "refused by another node: its cluster name or secret differs from ours"},
+	{"duplicate name", zerolog.ErrorLevel, "another node has this node's name: give each a name of its own"},
 	{"cluster name", zerolog.WarnLevel, "refused a node: its cluster name differs from ours"},
 	{"Error trying to connect to route", zerolog.DebugLevel, ""},
 	{"authentication error", zerolog.DebugLevel, ""}, // told by routeAuth with the reason

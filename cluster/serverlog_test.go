@@ -28,6 +28,10 @@ func TestServerLog(t *testing.T) {
 			"a refusal by another node is told in our words", func(l *serverLog) { l.Errorf("Route Error 'Authorization Violation'") },
 			&line{"warn", "refused by another node: its cluster name or secret differs from ours", "Route Error 'Authorization Violation'"},
 		},
+		{
+			"a second node of the same name is told in our words", func(l *serverLog) { l.Errorf("127.0.0.1:1 - rid:1 - Remote server has a duplicate name: \"n1\"") },
+			&line{"error", "another node has this node's name: give each a name of its own", "127.0.0.1:1 - rid:1 - Remote server has a duplicate name: \"n1\""},
+		},
 		{"a rule never raises a level", func(l *serverLog) { l.Noticef("Slow Consumer") }, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
