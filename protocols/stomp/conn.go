@@ -76,6 +76,7 @@ type conn struct {
 	shrunk   int64     // lastRead when the reader was asked to shrink
 	drainBy  time.Time // zero: not draining
 	leaving  bool      // writes have deadlines
+	waited   bool      // the client had to wait, as of the last look at the clock
 	ended    bool      // the input ended
 	gone     bool      // it did during a write, at whose end the machine is told
 	parting  bool      // DISCONNECT waits for the end of a large message
@@ -170,8 +171,8 @@ func (c *conn) serve(ctx context.Context) error {
 	c.m.login = func(l login, o routing.SessionOptions) {
 		c.wg.Go(func() { c.logIn(loginCtx, l, o) })
 	}
-	c.wg.Go(c.read)
 	c.m.carried, _ = protocols.LoginOf(ctx)
+	c.wg.Go(c.read)
 	c.wg.Go(c.write)
 	graceful := false
 	defer func() { // also when the owner panics
@@ -364,11 +365,9 @@ func (c *conn) flush(now time.Time) {
 func (c *conn) wrote(w written) {
 	c.writing = false
 	for _, g := range c.granting {
-		if g.sub.closing || c.m.muted || c.m.state != stateOpen || w.err != nil {
-			continue
+		if w.err == nil {
+			c.m.wrote(g.sub, g.n)
 		}
-		c.m.consumed(g.sub, int(g.n))
-		g.sub.sub.Grant(g.n)
 	}
 	clear(c.granting)
 	c.granting = c.granting[:0]
@@ -393,10 +392,8 @@ func (c *conn) wrote(w written) {
 // the time for it is over.
 func (c *conn) drain() {
 	c.drainBy = time.Now().Add(drainTime)
-	if c.m.farewell == nil {
-		c.m.farewell = &farewell{
-			w: &wireError{code: routing.CodeClosed, message: "node is shutting down"}, cause: protocols.ErrDraining,
-		}
+	if c.m.state < stateLeaving { // else it is told what it waits for
+		c.m.farewell = stopping()
 	}
 	c.m.leave(true)
 }
@@ -424,9 +421,10 @@ func (c *conn) tick(now time.Time) (time.Duration, error) {
 	case stateOpen:
 	}
 	waits := c.batch != nil || !m.takesFrames()
-	if waits {
+	if waits || c.waited {
 		c.lastRead.Store(now.UnixNano()) // the client waits for us, not we for it
 	}
+	c.waited = waits
 	expired := m.untilExpired(waits)
 	if len(m.out) > 0 && !c.writing && m.outgoing == nil {
 		return 0, nil // the ERROR about a transaction

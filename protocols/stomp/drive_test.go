@@ -175,8 +175,8 @@ func (d *drive) rare(rare byte) {
 		d.cut = true
 		d.m.leave(false)
 	case turnDraining:
-		if d.m.farewell == nil {
-			d.m.farewell = &farewell{w: &wireError{code: routing.CodeClosed, message: "node is shutting down"}, cause: protocols.ErrDraining}
+		if d.m.state < stateLeaving {
+			d.m.farewell = stopping()
 		}
 		d.m.leave(true)
 	case turnAbandoned:
@@ -231,10 +231,7 @@ func (d *drive) flush() {
 			d.out = append(d.out, part...)
 		}
 		for _, g := range granted {
-			if !g.sub.closing && d.m.state == stateOpen {
-				d.m.consumed(g.sub, int(g.n))
-				g.sub.sub.Grant(g.n)
-			}
+			d.m.wrote(g.sub, g.n)
 		}
 		d.m.wroteLarge()
 	}
@@ -252,6 +249,7 @@ func (d *drive) finish(t *testing.T) {
 		d.pieces(nil)
 		d.flush()
 	}
+	d.m.closeSession()
 	d.accounts(t)
 	if d.m.state != stateClosing || d.l.closed != d.opened {
 		t.Errorf("got state %d and closed %v at the end", d.m.state, d.l.closed)

@@ -55,6 +55,7 @@ type machine struct {
 	cause     error     // why the connection ends, nil for an orderly end
 	farewell  *farewell // written when everything under way is done
 	failing   bool      // the farewell waits for the end of a large message alone
+	gone      bool      // the client went without a word
 	goodbye   []byte    // receipt of DISCONNECT, written last; nil without
 	out       []byte    // encoded frames for the writer, but for what is apart
 	apart     []apart   // large payloads
@@ -199,9 +200,10 @@ func (m *machine) throttled() bool {
 }
 
 // leave takes no more frames; the connection ends when the confirmations under
-// way are there. What an auto subscription has in out counts as consumed if the
-// client said that it goes, and is given back if it is just gone.
+// way are there. What an auto subscription has in out is given back if the client is
+// just gone; else it is consumed when it is written.
 func (m *machine) leave(orderly bool) {
+	m.gone = m.gone || !orderly
 	if m.state >= stateLeaving {
 		return
 	}
@@ -210,29 +212,71 @@ func (m *machine) leave(orderly bool) {
 	if !orderly {
 		m.breakOff()
 	}
-	m.stopDeliveries(orderly)
+	m.stopDeliveries()
 	if m.commits == 0 && m.outgoing == nil {
-		m.closeSession()
+		m.partSession()
 	}
 	m.progress()
 }
 
 // stopDeliveries gives back what is not in out yet.
-func (m *machine) stopDeliveries(orderly bool) {
+func (m *machine) stopDeliveries() {
 	m.giveBack(nil)
 	for _, s := range m.subs {
 		s.closing = true
-		if orderly && s.mode == ackAuto {
+	}
+}
+
+// takenAsRead says that the client has read what is in out: it said that it goes.
+func (m *machine) takenAsRead() {
+	for _, s := range m.subs {
+		if s.mode == ackAuto {
 			m.consumed(s, s.unacked.len())
 		}
 	}
 }
 
+// wrote says that n messages of an auto subscription are written: they are consumed,
+// and others may take their place.
+func (m *machine) wrote(s *subscription, n int32) {
+	if m.muted || m.gone || m.session == nil || m.subs[s.key] != s {
+		return
+	}
+	m.consumed(s, int(n))
+	if m.state == stateOpen {
+		s.sub.Grant(n)
+	}
+}
+
 // end lets the connection end behind what is in out.
 func (m *machine) end() {
-	m.stopDeliveries(m.session != nil)
+	m.stopDeliveries()
 	m.state = stateClosing
+	m.partSession()
+}
+
+// partSession closes the session, but for one that waits for the writer: only what it
+// has written is consumed. Then the end of the connection closes it.
+func (m *machine) partSession() {
+	if m.unwritten() {
+		m.claim.drop() // as closeSession does
+		return
+	}
 	m.closeSession()
+}
+
+// unwritten reports whether messages of auto subscriptions are on their way to the
+// writer, who may come to an end with them.
+func (m *machine) unwritten() bool {
+	if m.muted || m.gone || m.session == nil {
+		return false
+	}
+	for _, s := range m.subs {
+		if s.mode == ackAuto && s.unacked.len() > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *machine) closeSession() {
@@ -248,7 +292,7 @@ func (m *machine) progress() {
 	if m.state != stateLeaving || m.outgoing != nil || (m.pending.len() > 0 && !m.failing) {
 		return
 	}
-	m.closeSession() // had to wait for a COMMIT, or for the pieces of a large message
+	m.partSession() // had to wait for a COMMIT, or for the pieces of a large message
 	if m.farewell != nil {
 		m.bid(m.farewell)
 	} else if m.goodbye != nil {
@@ -302,8 +346,18 @@ func (m *machine) count() {
 	}
 }
 
-// abandon waits no longer for what is under way.
+// stopping is what a client is told whose node stops.
+func stopping() *farewell {
+	return &farewell{
+		w: &wireError{code: routing.CodeClosed, message: "node is shutting down"}, cause: protocols.ErrDraining,
+	}
+}
+
+// abandon waits no longer for what is under way: nobody knows what was done.
 func (m *machine) abandon() {
+	if m.farewell == nil {
+		m.farewell = stopping()
+	}
 	m.breakOff()
 	m.pending.clear()
 	m.progress()

@@ -116,7 +116,7 @@ func (m *machine) piece(o *outgoing, p routing.Piece) {
 		m.log.Warn().Err(p.Err).Str("addr", o.sub.name).Msg("connection cut in the middle of a large message")
 		m.cause = p.Err
 		m.breakOff()
-		m.stopDeliveries(false)
+		m.stopDeliveries()
 		m.state = stateClosing
 		m.closeSession()
 		return
