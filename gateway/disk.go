@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/selvedge-mq/selvedge/gateway/api"
 	"github.com/selvedge-mq/selvedge/gateway/config"
 	"github.com/selvedge-mq/selvedge/routing"
@@ -28,14 +30,21 @@ type disk struct {
 	node      string
 	low, full uint64 // bytes; 0: not watched
 	metrics   *metrics
+	log       zerolog.Logger
 	measure   func(dir string) (free uint64, err error)
+
+	told   api.DiskState // what the log was told last, and when; of the goroutine that looks
+	toldAt time.Time
 
 	free   atomic.Int64 // bytes; negative: not known
 	refuse atomic.Pointer[routing.Error]
 }
 
-func newDisk(c *config.Config, m *metrics) *disk {
-	d := &disk{node: c.Node, low: uint64(c.DiskLow), full: uint64(c.DiskFull), metrics: m, measure: freeBytes} //nolint:gosec // not negative
+func newDisk(c *config.Config, m *metrics, log zerolog.Logger) *disk {
+	d := &disk{
+		node: c.Node, low: uint64(c.DiskLow), full: uint64(c.DiskFull), //nolint:gosec // not negative
+		metrics: m, log: log, measure: freeBytes, told: api.DiskOK,
+	}
 	if c.Storage.On {
 		d.dir = c.Data
 	}
@@ -84,6 +93,32 @@ func (d *disk) look() {
 	d.metrics.free.Set(float64(free))
 	if free < d.full {
 		d.refuseFor(d.node) // the status tells the others, and when there is room
+	}
+	d.tell()
+}
+
+// diskBetter is how long the log keeps to what it said before it says that there is
+// more room: the free space may go to and fro.
+const diskBetter = 10 * time.Second
+
+// severity puts the states in order.
+var severity = map[api.DiskState]int{api.DiskOK: 0, api.DiskLow: 1, api.DiskFull: 2}
+
+// tell logs that the disk does worse, or has room again.
+func (d *disk) tell() {
+	state, free := d.state()
+	if state == d.told || severity[state] < severity[d.told] && time.Since(d.toldAt) < diskBetter {
+		return
+	}
+	d.told, d.toldAt = state, time.Now()
+	log := d.log.With().Str("folder", d.dir).Uint64("free", free).Uint64("disk_low", d.low).Uint64("disk_full", d.full).Logger()
+	switch state {
+	case api.DiskFull:
+		log.Error().Msg("the disk is nearly full: no node takes messages until there is room")
+	case api.DiskLow:
+		log.Warn().Msg("the disk has little room left")
+	case api.DiskOK, api.DiskNone:
+		log.Info().Msg("the disk has room again")
 	}
 }
 

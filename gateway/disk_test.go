@@ -2,14 +2,17 @@ package gateway
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
 
 	"github.com/selvedge-mq/selvedge/gateway/api"
 	"github.com/selvedge-mq/selvedge/gateway/config"
+	"github.com/selvedge-mq/selvedge/internal/linetest"
 	"github.com/selvedge-mq/selvedge/routing"
 )
 
@@ -17,7 +20,7 @@ import (
 func newTestDisk(t *testing.T) *disk {
 	t.Helper()
 	m, _ := newMetrics("n1", "test")
-	return newDisk(&config.Config{Node: "n1", Data: t.TempDir(), Storage: config.Switch{On: true}, DiskLow: 100, DiskFull: 10}, m)
+	return newDisk(&config.Config{Node: "n1", Data: t.TempDir(), Storage: config.Switch{On: true}, DiskLow: 100, DiskFull: 10}, m, zerolog.Nop())
 }
 
 func TestDiskStates(t *testing.T) {
@@ -111,6 +114,39 @@ func TestTheOwnFullDiskRefusesAtOnce(t *testing.T) {
 			t.Errorf("with %d bytes free: got %v", free, err)
 		}
 	}
+}
+
+// The log did not say that a disk runs full, nor that the node takes no messages.
+func TestTheLogTellsOfLittleRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log linetest.Lines
+		d := newTestDisk(t)
+		d.log = zerolog.New(&log)
+		const low, full, room = `"level":"warn"`, `"level":"error"`, "room again"
+		for _, tt := range []struct {
+			name  string
+			free  uint64
+			after time.Duration
+			want  string // in the one new line; empty: there is none
+		}{
+			{"room is no news", 100, 0, ""},
+			{"little room", 99, 0, low},
+			{"less is the same", 98, 0, ""},
+			{"almost none, at once", 9, 0, full},
+			{"to and fro", 10, diskBetter / 2, ""},
+			{"still almost none", 8, 0, ""},
+			{"little room after a while", 10, diskBetter, low},
+			{"room after a while", 100, diskBetter, room},
+		} {
+			<-time.After(tt.after)
+			log.Reset()
+			d.measure = func(string) (uint64, error) { return tt.free, nil }
+			d.look()
+			if got := log.String(); tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
+				t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+			}
+		}
+	})
 }
 
 // Nothing but the watch keeps the logs from filling the disk, so it is watched

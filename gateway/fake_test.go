@@ -216,7 +216,7 @@ func newTestAuth(t *testing.T, o auth.Options) *auth.Authenticator {
 func newTestStatus(t *testing.T, cluster, node string) *status {
 	t.Helper()
 	m, _ := newMetrics(node, "1.0")
-	return newStatus(cluster, node, "1.0", newConns(1, 0, 0), newDisk(&config.Config{}, m))
+	return newStatus(cluster, node, "1.0", newConns(1, 0, 0), newDisk(&config.Config{}, m, zerolog.Nop()))
 }
 
 // newTestListener serves front on a free port until the test ends.

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/selvedge-mq/selvedge/gateway/config"
 	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/routing/engine"
@@ -25,7 +27,7 @@ func TestEveryLimitIsReachedByASetting(t *testing.T) {
 	}
 	c.Data = t.TempDir() // whose disk is watched
 	m, _ := newMetrics("n1", "test")
-	n := &Node{cfg: c, status: &status{}, disk: newDisk(c, m)}
+	n := &Node{cfg: c, status: &status{}, disk: newDisk(c, m, zerolog.Nop())}
 	for _, tt := range []struct {
 		name    string
 		options any

@@ -96,7 +96,7 @@ func New(o Options) (*Node, error) {
 		return nil, err
 	}
 	n.traces = &protocols.Traces{}
-	n.disk = newDisk(n.cfg, n.metrics)
+	n.disk = newDisk(n.cfg, n.metrics, n.log)
 	cluster := ""
 	if n.cfg.Clustered() {
 		cluster = n.cfg.ClusterName
