@@ -26,12 +26,12 @@ func newStats(reg prometheus.Registerer) (*stats, error) {
 	s := &stats{registerer: reg}
 	var all []prometheus.Collector
 	counter := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Name: "selvedge_peers_" + name, Help: help})
+		c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 		all = append(all, c)
 		return c
 	}
 	lanes := func(name, help string) [engine.Lanes]prometheus.Counter {
-		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "selvedge_peers_" + name, Help: help}, []string{"lane"})
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"lane"})
 		all = append(all, v)
 		var out [engine.Lanes]prometheus.Counter
 		for k, lane := range laneNames {
@@ -41,16 +41,16 @@ func newStats(reg prometheus.Registerer) (*stats, error) {
 	}
 	s.up = prometheus.NewGauge(prometheus.GaugeOpts{Name: "selvedge_peers_up", Help: "Other nodes that can be reached."})
 	all = append(all, s.up)
-	s.stale = counter("stale_packets_total", "Packets dropped because their pair of sessions is over.")
-	s.malformed = counter("malformed_packets_total", "Packets and notices dropped because they cannot be read.")
-	s.packetsOut = lanes("sent_packets_total", "Packets published, acknowledgements and resends included.")
-	s.packetsIn = lanes("received_packets_total", "Packets received, acknowledgements and duplicates included.")
-	s.bytesOut = lanes("sent_bytes_total", "Bytes of packets published.")
-	s.bytesIn = lanes("received_bytes_total", "Bytes of packets received.")
-	s.resends = lanes("resent_packets_total", "Packets published again.")
-	s.gaps = lanes("gap_packets_total", "Packets dropped because an earlier one was missing.")
-	s.again = lanes("duplicate_packets_total", "Packets dropped because they were received before.")
-	s.full = lanes("window_full_total", "Messages refused because the window was full.")
+	s.stale = counter("selvedge_peers_stale_packets_total", "Packets dropped because their pair of sessions is over.")
+	s.malformed = counter("selvedge_peers_malformed_packets_total", "Packets and notices dropped because they cannot be read.")
+	s.packetsOut = lanes("selvedge_peers_sent_packets_total", "Packets published, acknowledgements and resends included.")
+	s.packetsIn = lanes("selvedge_peers_received_packets_total", "Packets received, acknowledgements and duplicates included.")
+	s.bytesOut = lanes("selvedge_peers_sent_bytes_total", "Bytes of packets published.")
+	s.bytesIn = lanes("selvedge_peers_received_bytes_total", "Bytes of packets received.")
+	s.resends = lanes("selvedge_peers_resent_packets_total", "Packets published again.")
+	s.gaps = lanes("selvedge_peers_gap_packets_total", "Packets dropped because an earlier one was missing.")
+	s.again = lanes("selvedge_peers_duplicate_packets_total", "Packets dropped because they were received before.")
+	s.full = lanes("selvedge_peers_window_full_total", "Messages refused because the window was full.")
 	if reg == nil {
 		return s, nil
 	}

@@ -24,25 +24,24 @@ type metrics struct {
 // front-end on the same registry shares the first one's.
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "selvedge", Subsystem: "amqp", Name: name, Help: help})
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Namespace: "selvedge", Subsystem: "amqp", Name: name, Help: help})
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	vec := func(name, help, label string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(
-			prometheus.CounterOpts{Namespace: "selvedge", Subsystem: "amqp", Name: name, Help: help}, []string{label})
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
 	}
 	m := &metrics{
-		connections: gauge("connections", "AMQP connections that are open."),
-		sessions:    gauge("sessions", "AMQP sessions that are open."),
-		links:       gauge("links", "AMQP links that are attached."),
-		received:    counter("messages_received_total", "Messages that AMQP clients sent."),
-		sent:        counter("messages_sent_total", "Messages that AMQP clients were sent."),
-		refused:     vec("errors_total", "Error conditions that AMQP clients were told.", "condition"),
-		logins:      vec("logins_total", "SASL exchanges, by their outcome.", "outcome"),
-		suspended:   gauge("suspended_links", "Links that have ended and can be resumed."),
-		forgotten:   vec("suspended_forgotten_total", "Suspended links that were forgotten, by cause: expired or room.", "cause"),
+		connections: gauge("selvedge_amqp_connections", "AMQP connections that are open."),
+		sessions:    gauge("selvedge_amqp_sessions", "AMQP sessions that are open."),
+		links:       gauge("selvedge_amqp_links", "AMQP links that are attached."),
+		received:    counter("selvedge_amqp_messages_received_total", "Messages that AMQP clients sent."),
+		sent:        counter("selvedge_amqp_messages_sent_total", "Messages that AMQP clients were sent."),
+		refused:     vec("selvedge_amqp_errors_total", "Error conditions that AMQP clients were told.", "condition"),
+		logins:      vec("selvedge_amqp_logins_total", "SASL exchanges, by their outcome.", "outcome"),
+		suspended:   gauge("selvedge_amqp_suspended_links", "Links that have ended and can be resumed."),
+		forgotten:   vec("selvedge_amqp_suspended_forgotten_total", "Suspended links that were forgotten, by cause: expired or room.", "cause"),
 	}
 	if r == nil {
 		return m, nil
