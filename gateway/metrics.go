@@ -3,6 +3,7 @@ package gateway
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 // Why a connection is refused, as the metric says it.
@@ -30,37 +31,31 @@ type metrics struct {
 
 func newMetrics(node, version string) (*metrics, *prometheus.Registry) {
 	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	f := promauto.With(r)
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-		r.MustRegister(c)
-		return c
+		return f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
-	m := &metrics{
+	f.NewGauge(prometheus.GaugeOpts{
+		Name:        "selvedge_gateway_build_info",
+		Help:        "Always 1; the labels tell the node's name and version.",
+		ConstLabels: prometheus.Labels{"node": node, "version": version},
+	}).Set(1)
+	return &metrics{
 		accepted: counter("selvedge_gateway_connections_accepted_total", "Client connections that were handed to their protocol.", "protocol"),
 		refused:  counter("selvedge_gateway_connections_refused_total", "Client connections that were refused, by the reason.", "protocol", "reason"),
 		panics:   counter("selvedge_gateway_panics_total", "Connections that were closed because of a bug in the node.", "protocol"),
 		reloads:  counter("selvedge_gateway_reloads_total", "Reloads of users and rules, by their outcome.", "outcome"),
-		full: prometheus.NewCounter(prometheus.CounterOpts{
+		full: f.NewCounter(prometheus.CounterOpts{
 			Name: "selvedge_gateway_sends_refused_total", Help: "Sends that were refused because a disk of the cluster is nearly full.",
 		}),
-		free: prometheus.NewGauge(prometheus.GaugeOpts{
+		free: f.NewGauge(prometheus.GaugeOpts{
 			Name: "selvedge_gateway_disk_free_bytes", Help: "Free space of the disk that the data folder is on.",
 		}),
-		expiry: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		expiry: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "selvedge_gateway_certificate_expiry_seconds", Help: "When the certificate in force ends, as Unix time.",
 		}, []string{"use"}),
-	}
-	info := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name:        "selvedge_gateway_build_info",
-		Help:        "Always 1; the labels tell the node's name and version.",
-		ConstLabels: prometheus.Labels{"node": node, "version": version},
-	})
-	info.Set(1)
-	r.MustRegister(
-		m.full, m.free, m.expiry, info,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	)
-	return m, r
+	}, r
 }
 
 // refuse counts a connection that is not served.

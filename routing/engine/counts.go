@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 // Counts are what became of messages in the shards that this node led, since its
@@ -56,29 +57,27 @@ func (l *leader) accountEnd() {
 	l.e.tally.lost.Add(uint64(l.s.SoftLive()))
 }
 
-// collectors are the metrics of the tally.
-func (t *tally) collectors() []prometheus.Collector {
-	of := func(name, help, cause string, n *atomic.Uint64) prometheus.Collector {
+// publish makes metrics of the tally.
+func (t *tally) publish(f promauto.Factory) {
+	of := func(name, help, cause string, n *atomic.Uint64) {
 		o := prometheus.CounterOpts{Name: name, Help: help}
 		if cause != "" {
 			o.ConstLabels = prometheus.Labels{"cause": cause}
 		}
-		return prometheus.NewCounterFunc(o, func() float64 { return float64(n.Load()) })
+		f.NewCounterFunc(o, func() float64 { return float64(n.Load()) })
 	}
 	const (
 		dead    = "Messages of the shards led here that went to the dead-letter queue."
 		dropped = "Messages of the shards led here that were dropped."
 	)
-	return []prometheus.Collector{
-		of("selvedge_engine_dead_letters_total", dead, "rejected", &t.rejected),
-		of("selvedge_engine_dead_letters_total", dead, "exhausted", &t.exhausted),
-		of("selvedge_engine_dropped_total", dropped, "expired", &t.expired),
-		of("selvedge_engine_dropped_total", dropped, "refused", &t.refused),
-		of("selvedge_engine_dropped_total", dropped, "unreadable", &t.unreadable),
-		of("selvedge_engine_dropped_total", dropped, "deleted", &t.deleted),
-		of("selvedge_engine_dropped_total", dropped, "leader-change", &t.lost),
-		of("selvedge_engine_redelivered_total", "Deliveries that may not have been the first of their message.", "", &t.redelivered),
-		of("selvedge_engine_stale_total", "Settlements of deliveries that had been handed out again.", "", &t.stale),
-		of("selvedge_engine_void_records_total", "Records of former leaders that arrived late and changed nothing.", "", &t.void),
-	}
+	of("selvedge_engine_dead_letters_total", dead, "rejected", &t.rejected)
+	of("selvedge_engine_dead_letters_total", dead, "exhausted", &t.exhausted)
+	of("selvedge_engine_dropped_total", dropped, "expired", &t.expired)
+	of("selvedge_engine_dropped_total", dropped, "refused", &t.refused)
+	of("selvedge_engine_dropped_total", dropped, "unreadable", &t.unreadable)
+	of("selvedge_engine_dropped_total", dropped, "deleted", &t.deleted)
+	of("selvedge_engine_dropped_total", dropped, "leader-change", &t.lost)
+	of("selvedge_engine_redelivered_total", "Deliveries that may not have been the first of their message.", "", &t.redelivered)
+	of("selvedge_engine_stale_total", "Settlements of deliveries that had been handed out again.", "", &t.stale)
+	of("selvedge_engine_void_records_total", "Records of former leaders that arrived late and changed nothing.", "", &t.void)
 }

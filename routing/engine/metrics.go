@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 // metrics are the engine's. Names are kept in docs/metrics.md.
@@ -32,8 +34,8 @@ type limitHits struct {
 	messageSize, wholeSize, uploads, held, transactions, txBytes, pending, heads, temporaries, soft prometheus.Counter
 }
 
-func newLimitHits() (limitHits, *prometheus.CounterVec) {
-	v := prometheus.NewCounterVec(prometheus.CounterOpts{
+func newLimitHits(f promauto.Factory) limitHits {
+	v := f.NewCounterVec(prometheus.CounterOpts{
 		Name: "selvedge_engine_limit_refusals_total",
 		Help: "Requests of this node's clients that were refused because of a limit.",
 	}, []string{"limit"})
@@ -41,21 +43,26 @@ func newLimitHits() (limitHits, *prometheus.CounterVec) {
 	return limitHits{
 		messageSize: of("message-size"), wholeSize: of("whole-message-size"), uploads: of("uploads"), held: of("node-in-flight-bytes"), transactions: of("transactions"),
 		txBytes: of("transaction-bytes"), pending: of("node-transactions"), heads: of("node-uploads"), temporaries: of("temporaries"), soft: of("non-persistent-bytes"),
-	}, v
+	}
 }
 
 func newMetrics(e *Engine, reg prometheus.Registerer) *metrics {
-	hits, refusals := newLimitHits()
-	m := &metrics{
-		limits: hits,
+	f := promauto.With(reg) // registers nothing if reg is nil
+	counter := func(name, help string) prometheus.Counter {
+		return f.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	e.tally.publish(f)
+	e.publishFigures(f)
+	return &metrics{
+		limits: newLimitHits(f),
 		logReads: counter("selvedge_engine_log_reads_total",
 			"Records read from a log again because they were not in memory any more."),
-		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+		batch: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "selvedge_engine_batch_entries",
 			Help:    "Entries that were committed together in one record of a shard's log.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 14),
 		}),
-		recordBytes: prometheus.NewHistogram(prometheus.HistogramOpts{
+		recordBytes: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "selvedge_engine_record_bytes",
 			Help:    "Size of the records appended to the shards' logs.",
 			Buckets: prometheus.ExponentialBuckets(128, 4, 9),
@@ -74,7 +81,7 @@ func newMetrics(e *Engine, reg prometheus.Registerer) *metrics {
 			"Topic messages that expired before a subscription took them."),
 		takeovers: counter("selvedge_engine_takeovers_total",
 			"Times that this node began to lead a shard."),
-		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		phases: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "selvedge_engine_takeover_seconds",
 			Help:    "Time that a new leader took: to read the log, to append the record of its epoch, to hear the other nodes' reports.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
@@ -85,37 +92,11 @@ func newMetrics(e *Engine, reg prometheus.Registerer) *metrics {
 			"Uploads that got no part for too long, in the shards led here."),
 		unreadable: counter("selvedge_engine_unreadable_total",
 			"Deliveries whose stored message this node could not read; they were rejected."),
-		transactions: prometheus.NewCounterVec(prometheus.CounterOpts{
+		transactions: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "selvedge_engine_transactions_total",
 			Help: "Commits that this node's clients asked for, by how they ended.",
 		}, []string{"outcome"}),
 	}
-	if reg == nil {
-		return m
-	}
-	reg.MustRegister(m.uploadsEnded)
-	reg.MustRegister(e.tally.collectors()...)
-	reg.MustRegister(e.memory()...)
-	reg.MustRegister(refusals, m.logReads, m.resets)
-	reg.MustRegister(m.batch, m.recordBytes, m.refused, m.timeouts, m.windowFull, m.topicDrops, m.topicExpired, m.takeovers, m.phases, m.unreadable, m.refusedSends, m.transactions,
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "selvedge_engine_sends_total", Help: "Envelopes taken in from this node's clients.",
-		}, func() float64 { return float64(e.sends.Load()) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "selvedge_engine_deliveries_total", Help: "Deliveries handed to this node's clients.",
-		}, func() float64 { return float64(e.given.Load()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "selvedge_engine_held_bytes", Help: "Unconfirmed sends of this node's clients.",
-		}, func() float64 { return float64(e.held.Load()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "selvedge_engine_transaction_parts",
-			Help: "Parts of transactions over several shards that wait for their coordinator's word, in the shards led here.",
-		}, func() float64 { return float64(e.waitingParts()) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "selvedge_engine_shards_led", Help: "Shards that this node leads.",
-		}, func() float64 { return float64(len(e.Stats().ShardsLed)) }),
-	)
-	return m
 }
 
 // takeover notes how long a phase of a takeover took.
@@ -123,10 +104,14 @@ func (m *metrics) takeover(phase string, d time.Duration) {
 	m.phases.WithLabelValues(phase).Observe(d.Seconds())
 }
 
-// memory are the gauges of what the bounds of memory bound.
-func (e *Engine) memory() []prometheus.Collector {
-	gauge := func(name, help string, value func() int64) prometheus.Collector {
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+// publishFigures publishes what is read when it is asked for: what was done, and what
+// is in memory.
+func (e *Engine) publishFigures(f promauto.Factory) {
+	total := func(name, help string, n *atomic.Uint64) {
+		f.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(n.Load()) })
+	}
+	gauge := func(name, help string, value func() int64) {
+		f.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
 	}
 	led := func(of func(l *leader) int64) func() int64 {
 		return func() int64 {
@@ -139,19 +124,19 @@ func (e *Engine) memory() []prometheus.Collector {
 			return most
 		}
 	}
-	return []prometheus.Collector{
-		gauge("selvedge_engine_upload_head_bytes", "Bytes in memory of what this node's clients are sending piece by piece: the heads.", e.heads.Load),
-		gauge("selvedge_engine_transaction_bytes", "Bytes that the open transactions of this node's clients hold.", e.pending.Load),
-		gauge("selvedge_engine_uploads", "Large messages that this node's clients are sending.", e.uploading.Load),
-		gauge("selvedge_engine_upload_bytes", "Parts of large messages on their way from this node to the shards.", e.partsUnderway),
-		gauge("selvedge_engine_non_persistent_bytes", "Non-persistent messages of the shard led here that has the most.",
-			led(func(l *leader) int64 { return l.soft.Load() })),
-		gauge("selvedge_engine_control_waiting_bytes", "Control messages that wait for the node that is furthest behind.", e.controlWaiting),
-		gauge("selvedge_engine_cached_bytes", "Bodies that the shard led here with the most of them keeps in memory.",
-			led(func(l *leader) int64 { return l.cache.held() + l.parts.held() })),
-	}
-}
-
-func counter(name, help string) prometheus.Counter {
-	return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	total("selvedge_engine_sends_total", "Envelopes taken in from this node's clients.", &e.sends)
+	total("selvedge_engine_deliveries_total", "Deliveries handed to this node's clients.", &e.given)
+	gauge("selvedge_engine_shards_led", "Shards that this node leads.", func() int64 { return int64(len(e.Stats().ShardsLed)) })
+	gauge("selvedge_engine_transaction_parts", "Parts of transactions over several shards that wait for their coordinator's word, in the shards led here.",
+		func() int64 { return int64(e.waitingParts()) })
+	gauge("selvedge_engine_held_bytes", "Unconfirmed sends of this node's clients.", e.held.Load)
+	gauge("selvedge_engine_upload_head_bytes", "Bytes in memory of what this node's clients are sending piece by piece: the heads.", e.heads.Load)
+	gauge("selvedge_engine_transaction_bytes", "Bytes that the open transactions of this node's clients hold.", e.pending.Load)
+	gauge("selvedge_engine_uploads", "Large messages that this node's clients are sending.", e.uploading.Load)
+	gauge("selvedge_engine_upload_bytes", "Parts of large messages on their way from this node to the shards.", e.partsUnderway)
+	gauge("selvedge_engine_non_persistent_bytes", "Non-persistent messages of the shard led here that has the most.",
+		led(func(l *leader) int64 { return l.soft.Load() }))
+	gauge("selvedge_engine_control_waiting_bytes", "Control messages that wait for the node that is furthest behind.", e.controlWaiting)
+	gauge("selvedge_engine_cached_bytes", "Bodies that the shard led here with the most of them keeps in memory.",
+		led(func(l *leader) int64 { return l.cache.held() + l.parts.held() }))
 }
