@@ -19,7 +19,7 @@ import (
 const (
 	lingerTime  = time.Second      // for the client to close after our last octet
 	lingerBytes = 4 << 20          // that are read and dropped in that time
-	closeTime   = 2 * time.Second  // to write the last frames
+	closeTime   = 2 * time.Second  // to write each 64 KiB of the last frames
 	drainTime   = 2 * time.Second  // for confirmations when the node stops
 	mutedTime   = 5 * time.Second  // between frames already sent by a client that reads no more
 	mutedMost   = time.Minute      // for all of them
@@ -75,7 +75,7 @@ type conn struct {
 	started  time.Time
 	shrunk   int64     // lastRead when the reader was asked to shrink
 	drainBy  time.Time // zero: not draining
-	leaving  bool      // writes have deadlines
+	leaving  bool      // the client must read
 	waited   bool      // the client had to wait, as of the last look at the clock
 	ended    bool      // the input ended
 	gone     bool      // it did during a write, at whose end the machine is told
@@ -304,7 +304,7 @@ func (c *conn) take(i input) {
 	}
 	if c.writing { // what the client has read before it went is consumed
 		c.gone = true
-		c.writer.endBy(time.Now().Add(closeTime))
+		c.writer.hurry()
 		return
 	}
 	c.m.leave(false)
@@ -339,9 +339,9 @@ func (c *conn) flush(now time.Time) {
 	if m.muted {
 		m.dropOut()
 	}
-	if (m.state >= stateLeaving || c.parting) && (!c.leaving || !c.writing) {
-		c.leaving = true // from now on the client must read, write by write
-		c.writer.endBy(now.Add(closeTime))
+	if (m.state >= stateLeaving || c.parting) && !c.leaving {
+		c.leaving = true // from now on the client must read
+		c.writer.hurry()
 	}
 	if c.writing {
 		return
@@ -392,6 +392,7 @@ func (c *conn) wrote(w written) {
 // the time for it is over.
 func (c *conn) drain() {
 	c.drainBy = time.Now().Add(drainTime)
+	c.writer.endBy(c.drainBy.Add(closeTime))
 	if c.m.state < stateLeaving { // else it is told what it waits for
 		c.m.farewell = stopping()
 	}
@@ -412,10 +413,10 @@ func (c *conn) tick(now time.Time) (time.Duration, error) {
 		if !c.drainBy.IsZero() {
 			if wait = c.drainBy.Sub(now); wait <= 0 {
 				m.abandon()
-				wait = 0
+				return 0, nil
 			}
 		}
-		return wait, nil
+		return min(wait, c.beat(now)), nil
 	case stateClosing:
 		return wait, nil
 	case stateOpen:
@@ -438,16 +439,24 @@ func (c *conn) tick(now time.Time) (time.Duration, error) {
 	if idle <= 0 {
 		return 0, errIdle
 	}
-	out := m.beats.untilOut(now)
-	if out <= 0 {
-		out = m.beats.out
-		if !c.writing && m.outgoing == nil {
-			m.out = appendBeat(m.out)
-			c.flush(now)
-			out = m.beats.untilOut(now)
-		}
+	return min(wait, dead, idle, c.beat(now), expired, c.shrink(now, read)), nil
+}
+
+// beat sends a heart-beat when one is due, and returns how long none is. While something
+// is written none is needed, and who reads no more gets none.
+func (c *conn) beat(now time.Time) time.Duration {
+	m := c.m
+	if out := m.beats.untilOut(now); out > 0 {
+		return out
 	}
-	return min(wait, dead, idle, out, expired, c.shrink(now, read)), nil
+	if m.muted {
+		return never
+	}
+	if !c.writing && m.outgoing == nil {
+		m.out = appendBeat(m.out)
+		c.flush(now)
+	}
+	return m.beats.out
 }
 
 // untilIdle returns how long it is until a connection without heart-beats counts

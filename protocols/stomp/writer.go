@@ -3,7 +3,7 @@ package stomp
 import (
 	"io"
 	"net"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/selvedge-mq/selvedge/protocols/stomp/frame"
@@ -26,12 +26,16 @@ type messageWriter interface {
 type writer struct {
 	nc       net.Conn
 	messages messageWriter // nil where borders mean nothing
-	patience time.Duration // for each piece, while there is no end
-	end      atomic.Int64  // when all writing ends, in Unix nanoseconds; 0 is not known
+	patience time.Duration // for each piece, or message, until it is hurried
+
+	mu      sync.Mutex // guards the deadline, and what it depends on
+	hurried bool
+	end     time.Time // of all writing; zero: not known
+	size    int       // octets of what is being written
 
 	// Of the writer goroutine.
 	piece [][]byte // what is written at once
-	size  int      // of the piece
+	full  int      // octets of the piece
 	bufs  net.Buffers
 	begun io.WriteCloser // the message of a large frame; nil without
 }
@@ -42,10 +46,21 @@ func newWriter(nc net.Conn, patience time.Duration) *writer {
 	return w
 }
 
+// hurry leaves a client little time for each piece from now on, and for what is left
+// of the one under way.
+func (w *writer) hurry() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hurried = true
+	_ = w.setDeadline() // if it fails the write does too
+}
+
 // endBy lets every write fail from t on, the one under way too.
 func (w *writer) endBy(t time.Time) {
-	w.end.Store(t.UnixNano())
-	_ = w.nc.SetWriteDeadline(t) // if it fails the write does too
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.end = t
+	_ = w.setDeadline() // if it fails the write does too
 }
 
 // write writes whole frames, or a part of a large one.
@@ -58,10 +73,10 @@ func (w *writer) write(o output) error {
 	}
 	for part := range o.parts {
 		for len(part) > 0 {
-			n := min(len(part), writePiece-w.size)
-			w.piece, w.size = append(w.piece, part[:n]), w.size+n
+			n := min(len(part), writePiece-w.full)
+			w.piece, w.full = append(w.piece, part[:n]), w.full+n
 			part = part[n:]
-			if w.size < writePiece {
+			if w.full < writePiece {
 				continue
 			}
 			if err := w.put(); err != nil {
@@ -77,7 +92,7 @@ func (w *writer) writeMessages(frames []byte) error {
 	for len(frames) > 0 {
 		var message []byte
 		message, frames = frame.Cut(frames)
-		if err := w.arm(); err != nil {
+		if err := w.arm(len(message)); err != nil {
 			return err
 		}
 		if err := w.messages.WriteMessage(message); err != nil {
@@ -89,7 +104,11 @@ func (w *writer) writeMessages(frames []byte) error {
 
 // writeFragment writes a part of a large frame, which is one message all the same.
 func (w *writer) writeFragment(o *output) error {
-	err := w.arm()
+	size := 0
+	for part := range o.parts {
+		size += len(part)
+	}
+	err := w.arm(size)
 	if err == nil && w.begun == nil {
 		w.begun, err = w.messages.BeginMessage()
 	}
@@ -105,27 +124,32 @@ func (w *writer) writeFragment(o *output) error {
 	return err
 }
 
-// arm sets the deadline of the next piece. The owner may set the end at the same
-// time: whoever comes second sees the other's.
-func (w *writer) arm() error {
-	for {
-		end := w.end.Load()
-		t := time.Unix(0, end)
-		if end == 0 {
-			t = time.Now().Add(w.patience)
-		}
-		if err := w.nc.SetWriteDeadline(t); err != nil || w.end.Load() == end {
-			return err
-		}
+// arm sets the deadline of the next piece, or message, of so many octets.
+func (w *writer) arm(size int) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.size = size
+	return w.setDeadline()
+}
+
+// setDeadline does what the others want, under the mutex.
+func (w *writer) setDeadline() error {
+	t := time.Now().Add(w.patience)
+	if w.hurried {
+		t = time.Now().Add(closeTime * time.Duration(1+w.size/writePiece))
 	}
+	if !w.end.IsZero() && t.After(w.end) {
+		t = w.end
+	}
+	return w.nc.SetWriteDeadline(t)
 }
 
 // put writes the piece.
 func (w *writer) put() error {
-	if w.size == 0 {
+	if w.full == 0 {
 		return nil
 	}
-	err := w.arm()
+	err := w.arm(w.full)
 	if err == nil && len(w.piece) == 1 {
 		_, err = w.nc.Write(w.piece[0])
 	} else if err == nil {
@@ -133,6 +157,6 @@ func (w *writer) put() error {
 		_, err = w.bufs.WriteTo(w.nc)
 	}
 	clear(w.piece)
-	w.piece, w.size = w.piece[:0], 0
+	w.piece, w.full = w.piece[:0], 0
 	return err
 }
