@@ -91,6 +91,26 @@ func TestKeepOpenGoesOnBehindAnErrorAboutARequest(t *testing.T) {
 			"RECEIPT\n< receipt-id:1",
 		},
 		{
+			"a SEND of a transaction that the broker refuses: nothing of it is published, though COMMIT was sent ahead",
+			[]string{
+				"! fail send queue://a no room", "SUBSCRIBE|id:1|destination:/queue/b||",
+				"BEGIN|transaction:t||", "SEND|destination:/queue/b|transaction:t||x", "SEND|destination:/queue/a|transaction:t|receipt:1||x",
+				"COMMIT|transaction:t|receipt:2||", "! wait 1ms", "BEGIN|transaction:t|receipt:3||",
+			},
+			[]string{"message:no room", "receipt-id:1", "ERROR\n< message:a frame of the transaction was refused", "receipt-id:2", "RECEIPT\n< receipt-id:3"},
+			"MESSAGE",
+		},
+		{
+			"frames of a transaction that are wrong: it cannot commit, and what it acknowledged is the client's again",
+			[]string{
+				"SEND|destination:/queue/a||x", subscribe, "! wait 1ms", "BEGIN|transaction:t||", "ACK|id:ID-0-1|transaction:t||",
+				"SEND|destination:|transaction:t||x", "COMMIT|transaction:t|receipt:2||", "ACK|id:ID-0-1|receipt:3||",
+				"! wait 1ms", "BEGIN|transaction:u||", "ACK|id:nonsense|transaction:u||", "COMMIT|transaction:u|receipt:4||",
+			},
+			[]string{"ERROR", "ERROR\n< message:a frame of the transaction was refused", "receipt-id:2", "RECEIPT\n< receipt-id:3", "ERROR", "ERROR", "receipt-id:4"},
+			"RECEIPT\n< receipt-id:2",
+		},
+		{
 			"a transaction that is idle: its messages can be acknowledged again",
 			[]string{
 				"SEND|destination:/queue/a||x", subscribe, "BEGIN|transaction:t||", "! wait 1ms", "ACK|id:ID-0-1|transaction:t|receipt:1||",

@@ -133,6 +133,7 @@ func (m *machine) frame(f *frame.Frame) {
 	m.skip(f)
 	receipt, ok := f.Get("receipt")
 	if !fatal && m.keepsOpen() {
+		m.refusedWithin(f)
 		m.tell(err, string(receipt), ok)
 		return
 	}

@@ -106,18 +106,18 @@ func (m *machine) appendMessage(s *subscription, d *routing.Delivery, payload []
 // are not in the payload. message-id comes first: some clients search for it by its text.
 func (m *machine) appendHead(s *subscription, d *routing.Delivery, payload []byte, more int64) {
 	e := &d.Envelope
-	dst := m.out
-	dst = append(dst, "MESSAGE\nmessage-id:"...)
-	dst = d.Tag.AppendMessageID(dst)
+	key := ackKey{key: d.Tag.Key, shard: d.Tag.Shard}
+	if s.mode != ackAuto {
+		key = m.await(s, d.Tag)
+	}
+	dst := append(m.out, "MESSAGE\nmessage-id:"...)
+	dst = key.appendAckID(dst)
 	dst = append(dst, '\n')
 	dst = append(dst, s.header...)
-	if s.mode != ackAuto {
-		key := m.await(s, d.Tag)
-		if m.version == frame.V12 {
-			dst = append(dst, "ack:"...)
-			dst = key.appendAckID(dst)
-			dst = append(dst, '\n')
-		}
+	if s.mode != ackAuto && m.version == frame.V12 {
+		dst = append(dst, "ack:"...)
+		dst = key.appendAckID(dst)
+		dst = append(dst, '\n')
 	}
 	b := m.fe.dialect
 	if d.Redelivered || d.Failed > 0 {

@@ -188,7 +188,8 @@ func (m *machine) breakOff() {
 }
 
 // mustWait reports whether a frame can be dealt with only when the large message that
-// is being written has ended: it would end the reading.
+// is being written has ended, whose reading it would end, or when the broker has
+// answered the SENDs that it is about.
 func (m *machine) mustWait(f *frame.Frame) bool {
-	return m.outgoing != nil && (f.Command == frame.Unsubscribe || f.Command == frame.Disconnect)
+	return m.outgoing != nil && (f.Command == frame.Unsubscribe || f.Command == frame.Disconnect) || m.unsure(f)
 }

@@ -28,7 +28,8 @@ type pending struct {
 	receipt uint64 // 1 + number of the receipt, 0 without
 	also    uint64 // how many receipts before it are due with it
 	sub     *subscription
-	tx      *transaction
+	tx      *transaction // of a commit
+	within  *transaction // of a send
 }
 
 // receipt is a RECEIPT to be written, in the order of the requests.
@@ -81,6 +82,9 @@ func (m *machine) result(r routing.Result) {
 	m.partDone(r.Token)
 	if r.Err != nil && !p.failed && (p.request != requestSettle || routing.CodeOf(r.Err) != routing.CodeStale) {
 		p.failed = true
+		if p.within != nil {
+			p.within.lack()
+		}
 		m.failed(r.Token, r.Err)
 	}
 	if p.waits > 0 {
@@ -154,6 +158,10 @@ func (m *machine) finish(p *pending) {
 	case requestSend:
 		m.sends--
 		m.sendBytes -= p.size
+		if p.within != nil {
+			p.within.sends--
+			p.within = nil
+		}
 	case requestUnsubscribe:
 		sub = nil
 	case requestCommit:

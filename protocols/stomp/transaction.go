@@ -13,7 +13,8 @@ type transaction struct {
 	tx       routing.Transaction
 	actions  int        // sends, and deliveries that were acknowledged
 	touched  int64      // when the last one came, in Unix milliseconds; 0 before the first
-	failed   bool       // the broker has no room for it: it cannot commit any more
+	sends    int        // that the broker has not answered
+	failed   *wireError // why it cannot commit any more; nil: it can
 	kept     int        // octets of its name and receipts
 	held     []ackPlace // deliveries that its acknowledgments cover
 	receipts []string   // of its SENDs, when they are answered at the commit
@@ -61,8 +62,8 @@ func (m *machine) within(name []byte) (*transaction, error) {
 	switch {
 	case t == nil:
 		return nil, unknownTransaction(name)
-	case t.failed:
-		return nil, full("the transaction found no room and cannot commit any more: %s", name)
+	case t.failed != nil:
+		return nil, t.failed
 	}
 	return t, nil
 }
@@ -145,6 +146,9 @@ func (m *machine) promise(t *transaction, f *frame.Frame) error {
 // beginSend notes a SEND. Within a transaction its RECEIPT says that the
 // transaction holds it, or comes with the commit.
 func (m *machine) beginSend(t *transaction, f *frame.Frame, p pending) uint64 {
+	if p.within = t; t != nil {
+		t.sends++
+	}
 	if t != nil && !m.fe.dialect.receiptAtOnce {
 		return m.pending.push(p)
 	}
@@ -186,19 +190,54 @@ func (m *machine) settleWithin(t *transaction, f *frame.Frame, place ackPlace, f
 // unhold gives up a transaction whose last ACK found no room. Its deliveries are
 // the client's again; they have given no credit back yet.
 func (m *machine) unhold(t *transaction, before int) {
-	t.failed = true
+	t.failed = full("the transaction found no room and cannot commit any more")
 	for _, place := range t.held[before:] {
 		place.sub.unacked.at(place.n).held = false
 	}
 	t.held = t.held[:before]
 }
 
-// commit has the transaction take effect; RECEIPT says that it is done.
+// unsure reports whether a frame commits a transaction of which the broker may still
+// refuse a SEND.
+func (m *machine) unsure(f *frame.Frame) bool {
+	if f.Command != frame.Commit {
+		return false
+	}
+	name, _ := m.get(f, "transaction")
+	t := m.transactions[name]
+	return t != nil && t.sends > 0
+}
+
+// lack says that a transaction is without something that the client wanted in it.
+func (t *transaction) lack() {
+	if t.failed == nil {
+		t.failed = invalid("a frame of the transaction was refused, so that it cannot commit any more").titled(titleTransaction, "")
+	}
+}
+
+// refusedWithin says so of the transaction that a refused frame names.
+func (m *machine) refusedWithin(f *frame.Frame) {
+	switch f.Command { //nolint:exhaustive // the others add nothing to a transaction
+	case frame.Send, frame.Ack, frame.Nack:
+		name, _ := m.get(f, "transaction")
+		if t := m.transactions[name]; t != nil {
+			t.lack()
+		}
+	}
+}
+
+// commit has the transaction take effect; RECEIPT says that it is done. One that lacks
+// something is rolled back: it takes effect as a whole or not at all.
 // [STOMP 1.2 COMMIT]
 func (m *machine) commit(f *frame.Frame) error {
 	t, err := m.ending(f, "committing")
 	if err != nil {
 		return err
+	}
+	if t.failed != nil {
+		t.tx.Rollback()
+		m.letGo(t)
+		return t.failed
 	}
 	m.commits++
 	p := pending{request: requestCommit, waits: 1, tx: t}
