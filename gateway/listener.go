@@ -144,9 +144,8 @@ func (l *listener) guard(ctx context.Context, front protocols.Frontend, nc net.C
 			_ = nc.Close() // the front-end may have closed it already
 		}
 	}()
-	err := front.Serve(ctx, nc)
+	_ = front.Serve(ctx, nc) // it logs why the connection ended
 	if cl := clientOf(ctx); cl != nil && !cl.admitted.Load() {
 		l.metrics.refuse(front.Name(), refusedLogin)
 	}
-	log.Debug().AnErr("reason", err).Msg("connection ended")
 }

@@ -20,7 +20,8 @@ type Frontend interface {
 	// Serve runs one accepted connection until it ends and closes it. When ctx
 	// is canceled with cause [ErrDraining] the client is told that the node
 	// goes away, and the connection ends in good order. The returned error says
-	// why the connection ended, nil for an orderly end by the client.
+	// why the connection ended, nil for an orderly end by the client; the front-end
+	// has logged it, since it knows the user and its own name of the connection.
 	Serve(ctx context.Context, nc net.Conn) error
 }
 

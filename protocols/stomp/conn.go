@@ -184,7 +184,7 @@ func (c *conn) serve(ctx context.Context) error {
 	if err == nil {
 		err = c.m.cause
 	}
-	c.m.log.Debug().Err(err).Msg("connection ended")
+	c.m.debug().Err(err).Msg("connection ended")
 	return err
 }
 

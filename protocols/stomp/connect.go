@@ -132,6 +132,7 @@ func (m *machine) loggedIn(session routing.Session, user string, err error) {
 	if user != "" {
 		m.user = user
 	}
+	m.debug().Stringer("version", m.version).Dur("beats_in", m.beats.in).Dur("beats_out", m.beats.out).Msg("connection opened")
 	dst := frame.AppendCommand(m.out, frame.Connected)
 	dst = frame.AppendRaw(dst, "version", m.version.String())
 	dst = frame.AppendRaw(dst, "session", m.sessionID)

@@ -166,7 +166,7 @@ func (m *machine) fail(err error, receipt string, hasReceipt bool) {
 // bid writes the ERROR frame.
 func (m *machine) bid(f *farewell) {
 	m.fe.metrics.errors.WithLabelValues(f.w.code.String()).Inc()
-	m.log.Debug().Err(f.w).Msg("connection refused a request")
+	m.debug().Err(f.w).Msg("connection refused a request")
 	m.cause = f.cause
 	m.appendError(f.w, f.receipt, f.hasReceipt)
 }

@@ -11,6 +11,9 @@ import (
 	"github.com/selvedge-mq/selvedge/protocols/stomp/frame"
 )
 
+// debug begins a line about the life of the connection, with its user.
+func (m *machine) debug() *zerolog.Event { return m.log.Debug().Str("user", m.user) }
+
 // traced reports whether anybody wants to see this connection's frames now.
 func (m *machine) traced() bool {
 	return m.fe.env.Traces.Active() ||

@@ -78,6 +78,31 @@ func TestATraceMasksSecretsOfMessagesBothWays(t *testing.T) {
 	})
 }
 
+// The log of level debug told of the end of a connection, not of its begin nor of its
+// user.
+func TestTheLogOfLevelDebugTellsTheLifeOfAConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		s := newStageOf(t, Options{Env: protocols.Env{Auth: prototest.Users{}, Log: zerolog.New(&out).Level(zerolog.DebugLevel)}})
+		s.script("> CONNECT\n> accept-version:1.1\n> login:alice\n> passcode:topsecret\n> heart-beat:1000,2000\n> \n> ^@\n> FLY\n> \n> ^@\n")
+		s.close()
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		want := []string{
+			`"user":"alice","version":"1.1","beats_in":1000,"beats_out":2000,"message":"connection opened"`,
+			`"user":"alice","error":"stomp: Unknown STOMP action: FLY","message":"connection refused a request"`,
+			`"user":"alice","error":"stomp: Unknown STOMP action: FLY","message":"connection ended"`,
+		}
+		if len(lines) != len(want) {
+			t.Fatalf("got %d lines, want %d:\n%s", len(lines), len(want), out.String())
+		}
+		for i, text := range want {
+			if !strings.Contains(lines[i], text) {
+				t.Errorf("got line %s, want %s", lines[i], text)
+			}
+		}
+	})
+}
+
 func TestTheLogOfLevelTraceShowsFrames(t *testing.T) {
 	before := zerolog.GlobalLevel()
 	zerolog.SetGlobalLevel(zerolog.TraceLevel)
