@@ -44,8 +44,8 @@ func TestTransport_2_6_1_StealingByListener(t *testing.T) {
 		if got := first.answers(first.client("")); !strings.Contains(got, "amqp:link:stolen") {
 			t.Errorf("got %q for the first link, want that it was stolen", got)
 		}
-		first.client("").nc.Close() // so that the table is empty when each is looked at
-		listeners[1].client("").nc.Close()
+		first.client("").Close() // so that the table is empty when each is looked at
+		listeners[1].client("").Close()
 		synctest.Wait()
 	})
 }

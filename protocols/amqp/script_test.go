@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,7 +39,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata/*.txt")
 //	> hex 0000…             the client sends bytes
 //	> eof                   the client closes its side
 //	> … & …                 several of them in one write
-//	! broker hold           see [player.broker]
+//	! hold                  see [prototest.Broker.Direct]
 //	! wait 30s              time passes
 //	! drain                 the node drains
 //	2> …                    a second client of the same node, and
@@ -86,14 +85,10 @@ type player struct {
 
 // actor is one client of a script.
 type actor struct {
-	name  string
-	nc    net.Conn
-	ended chan error
-
-	mu  sync.Mutex
-	in  []byte
-	eof bool
-
+	*prototest.Peer
+	name    string
+	ended   chan error
+	said    bool // that the connection ended
 	decoder frames.Decoder
 }
 
@@ -232,30 +227,15 @@ func (p *player) client(name string) *actor {
 		return a
 	}
 	server, client := net.Pipe()
-	a := &actor{name: name, nc: client, ended: make(chan error, 1)}
+	a := &actor{Peer: prototest.NewPeer(client), name: name, ended: make(chan error, 1)}
 	p.clients[name] = a
 	go func() { a.ended <- p.front.Serve(p.ctx, server) }()
-	go a.read()
 	return a
-}
-
-func (a *actor) read() {
-	b := make([]byte, 64<<10)
-	for {
-		n, err := a.nc.Read(b)
-		a.mu.Lock()
-		a.in = append(a.in, b[:n]...)
-		a.eof = err != nil
-		a.mu.Unlock()
-		if err != nil {
-			return
-		}
-	}
 }
 
 func (p *player) stop() {
 	for _, a := range p.clients {
-		a.nc.Close()
+		a.Close()
 		<-a.ended //nolint:errcheck // scripts look at frames
 	}
 	p.drain()
@@ -305,7 +285,7 @@ func (p *player) do(line string) {
 		for part := range strings.SplitSeq(rest, " & ") {
 			b = p.encode(b, part)
 		}
-		go func() { _, _ = a.nc.Write(b) }() // an ended connection takes nothing
+		go func() { _, _ = a.Conn.Write(b) }() // an ended connection takes nothing
 		return
 	}
 	name, rest, ok := cutMark(line, "! ")
@@ -353,24 +333,19 @@ func (p *player) encode(b []byte, text string) []byte {
 	return frames.AppendFrame(b, uint16(channel), f)
 }
 
-var codes = map[string]routing.Code{
-	"full": routing.CodeFull, "unauthorized": routing.CodeUnauthorized, "not-found": routing.CodeNotFound,
-	"deleted": routing.CodeDeleted, "stale": routing.CodeStale, "internal": routing.CodeInternal,
-	"locked": routing.CodeLocked, "closed": routing.CodeClosed, "timeout": routing.CodeTimeout,
-	"unavailable": routing.CodeUnavailable, "too-large": routing.CodeTooLarge,
-}
-
 // event does what happens beside the client's frames.
 func (p *player) event(a *actor, words []string) {
 	address := func(s string) routing.Address {
-		if s == "-" {
-			return routing.Address{}
-		}
 		a, err := routing.ParseAddress(s)
 		if err != nil {
 			p.t.Fatal(err)
 		}
 		return a
+	}
+	if known, err := p.broker.Direct(words); err != nil {
+		p.t.Fatal(err)
+	} else if known {
+		return
 	}
 	switch words[0] {
 	case "wait":
@@ -382,21 +357,7 @@ func (p *player) event(a *actor, words []string) {
 	case "drain":
 		p.drain()
 	case "eof":
-		a.nc.Close()
-	case "hold":
-		p.broker.Hold()
-	case "release":
-		p.broker.Release()
-	case "full":
-		p.broker.SetFull(words[1] == "true")
-	case "fail":
-		p.broker.Fail(words[1], address(words[2]), &routing.Error{
-			Code: codes[words[3]], Op: words[1], Address: words[2],
-		})
-	case "mend":
-		p.broker.Fail(words[1], address(words[2]), nil)
-	case "close":
-		p.broker.CloseSubscriptions(address(words[1]), &routing.Error{Code: codes[words[2]], Op: "receive", Address: words[1]})
+		a.Close()
 	case "inject-raw":
 		raw, err := hex.DecodeString(words[2])
 		if err != nil {
@@ -425,10 +386,8 @@ func (p *player) event(a *actor, words []string) {
 
 // answers formats what came back since the last call.
 func (p *player) answers(a *actor) string {
-	a.mu.Lock()
-	in, eof := a.in, a.eof
-	a.in = nil
-	a.mu.Unlock()
+	got, eof := a.Take()
+	in := []byte(got)
 	var b strings.Builder
 	var last *frames.Disposition
 	flush := func() {
@@ -481,10 +440,8 @@ func (p *player) answers(a *actor) string {
 		fmt.Fprintf(&b, "%s< %s %s\n", a.name, where, format(f, payload))
 	}
 	flush()
-	if eof {
-		a.mu.Lock()
-		a.eof = false
-		a.mu.Unlock()
+	if eof && !a.said {
+		a.said = true
 		b.WriteString(a.name + "< eof\n")
 	}
 	return b.String()

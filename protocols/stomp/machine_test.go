@@ -3,7 +3,6 @@ package stomp
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -253,27 +252,21 @@ type scene struct {
 	o       Options
 	engine  *engine
 
-	nc     net.Conn // nil before the first frame
+	peer   *prototest.Peer // nil before the first frame
 	cancel context.CancelCauseFunc
 	served chan struct{}
 	write  chan []byte
-	resume chan struct{} // the client reads again
 	wg     sync.WaitGroup
 
 	part []byte // of a frame whose end has not come
-
-	mu     sync.Mutex
-	got    []byte
-	closed bool // by the node
-	gone   bool // by the client
-	deaf   bool
+	over bool   // the end of the connection was told, or the client has gone
 }
 
 func newScene(t *testing.T, version int) *scene {
 	t.Helper()
 	e := &engine{requests: make(map[int]func(error))}
 	return &scene{
-		t: t, version: version, engine: e, served: make(chan struct{}), write: make(chan []byte, 100), resume: make(chan struct{}, 1),
+		t: t, version: version, engine: e, served: make(chan struct{}), write: make(chan []byte, 100),
 		o: Options{Env: protocols.Env{
 			Broker: e, Auth: prototest.Users{}, Node: "n", Version: "1.0-test",
 			Limits: protocols.Limits{Prefetch: 3, InFlight: 4, MessageSize: 60, LargeSize: 1 << 10},
@@ -283,7 +276,7 @@ func newScene(t *testing.T, version int) *scene {
 
 // start connects the client.
 func (p *scene) start() {
-	if p.nc != nil {
+	if p.peer != nil {
 		return
 	}
 	fe, err := New(p.o)
@@ -291,35 +284,18 @@ func (p *scene) start() {
 		p.t.Fatal(err)
 	}
 	client, server := net.Pipe()
-	p.nc = client
+	p.peer = prototest.NewPeer(client)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	p.cancel = cancel
 	p.wg.Go(func() {
 		_ = fe.Serve(ctx, server)
 		close(p.served)
 	})
-	p.wg.Go(p.read)
 	p.wg.Go(func() {
 		for b := range p.write {
 			_, _ = client.Write(b) // a connection that has ended takes nothing
 		}
 	})
-}
-
-func (p *scene) read() {
-	buf := make([]byte, 4096)
-	for {
-		n, err := p.nc.Read(buf)
-		p.mu.Lock()
-		p.got = append(p.got, buf[:n]...)
-		p.closed = err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !p.gone
-		p.mu.Unlock()
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			<-p.resume
-		} else if err != nil {
-			return
-		}
-	}
 }
 
 // end has the client go and the engine answer what it owes, and looks at what is left.
@@ -357,14 +333,8 @@ func (p *scene) end(where string) {
 }
 
 func (p *scene) leave() {
-	p.mu.Lock()
-	p.gone = true
-	deaf := p.deaf
-	p.mu.Unlock()
-	p.nc.Close()
-	if deaf {
-		p.resume <- struct{}{}
-	}
+	p.over = true
+	p.peer.Close()
 }
 
 func (p *scene) answerAll() {
@@ -377,7 +347,7 @@ func (p *scene) answerAll() {
 func (p *scene) step(line string) []string {
 	p.t.Helper()
 	if words, ok := strings.CutPrefix(line, "option "); ok {
-		if p.nc != nil {
+		if p.peer != nil {
 			p.t.Fatalf("%q comes too late: the client is connected", line)
 		}
 		p.option(strings.Fields(words))
@@ -390,14 +360,13 @@ func (p *scene) step(line string) []string {
 		p.direct(strings.Fields(line)[1:])
 	}
 	synctest.Wait()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	lines := append(p.engine.take(), p.show()...)
-	if p.closed && len(p.part) > 0 {
-		lines = append(lines, "< a frame without its end")
-	}
-	if p.closed {
-		p.closed = false
+	got, ended := p.peer.Take()
+	lines := append(p.engine.take(), p.show(got)...)
+	if ended && !p.over {
+		p.over = true
+		if len(p.part) > 0 {
+			lines = append(lines, "< a frame without its end")
+		}
 		lines = append(lines, "= closed")
 	}
 	return lines
@@ -477,7 +446,7 @@ func (p *scene) direct(words []string) {
 			}
 		}
 	case "fail": // it refuses one: fail 3 full why
-		if !p.engine.answer(p.number(words[1]), failure(p.t, words[2], rest(3))) {
+		if !p.engine.answer(p.number(words[1]), failureOf(words[2:])) {
 			p.t.Fatalf("there is no request %s without an answer", words[1])
 		}
 	case "deliver": // a message to a subscription: deliver s1 body
@@ -487,7 +456,7 @@ func (p *scene) direct(words []string) {
 	case "drained": // a browser has seen what there is: so much credit is left
 		p.sub(words[1]).sink.Drained(uint32(p.number(words[2]))) //nolint:gosec // small
 	case "cancel": // the engine ends a subscription
-		p.sub(words[1]).sink.Closed(failure(p.t, words[2], rest(3)))
+		p.sub(words[1]).sink.Closed(failureOf(words[2:]))
 	case "full": // the engine asks senders to wait, or not any more
 		p.engine.mu.Lock()
 		p.engine.full = words[1] == "on"
@@ -503,34 +472,26 @@ func (p *scene) direct(words []string) {
 	case "gone": // the client goes
 		p.leave()
 	case "deaf": // the client reads no more
-		p.deaf = true
-		_ = p.nc.SetReadDeadline(time.Unix(1, 0)) // of a pipe: it cannot fail
+		p.peer.Pause()
 	case "listens": // again
-		p.deaf = false
-		_ = p.nc.SetReadDeadline(time.Time{})
-		p.resume <- struct{}{}
+		p.peer.Resume()
 	default:
 		p.t.Fatalf("unknown direction %q", words)
 	}
 }
 
-func failure(t *testing.T, code, reason string) error {
-	t.Helper()
-	for c := routing.CodeInternal; c <= routing.CodeClosed; c++ {
-		if strings.ReplaceAll(c.String(), " ", "-") == code {
-			return &routing.Error{Code: c, Op: "do", Reason: reason}
-		}
-	}
-	t.Fatalf("unknown code %q", code)
-	return nil
+func failureOf(words []string) error {
+	e := prototest.FailureOf(words, routing.CodeInternal)
+	e.Op = "do"
+	return e
 }
 
 // show writes the frames that are complete in a line each, without what each frame of
 // its kind has.
-func (p *scene) show() []string {
+func (p *scene) show(got string) []string {
 	var lines []string
-	octets := append(p.part, p.got...)
-	p.part, p.got = nil, nil
+	octets := append(p.part, got...)
+	p.part = nil
 	for len(octets) > 0 {
 		var first []byte
 		first, octets = frame.Cut(octets)

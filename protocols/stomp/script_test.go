@@ -28,42 +28,16 @@ var update = flag.Bool("update", false, "rewrite the server's lines of the scrip
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// peer is a client at one end of a pipe: what the server writes is gathered.
+// peer is a client of a stage.
 type peer struct {
-	nc   net.Conn
-	done chan struct{}
-
-	mu     sync.Mutex
-	got    []byte
-	closed bool
+	*prototest.Peer
+	nc net.Conn // its end of the pipe
 }
 
-func newPeer(nc net.Conn) *peer {
-	p := &peer{nc: nc, done: make(chan struct{})}
-	go func() {
-		defer close(p.done)
-		buf := make([]byte, 4096)
-		for {
-			n, err := nc.Read(buf)
-			p.mu.Lock()
-			p.got = append(p.got, buf[:n]...)
-			p.closed = err != nil
-			p.mu.Unlock()
-			if err != nil {
-				return
-			}
-		}
-	}()
-	return p
-}
+func newPeer(nc net.Conn) *peer { return &peer{prototest.NewPeer(nc), nc} }
 
-func (p *peer) take() (got string, closed bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	got = string(p.got)
-	p.got = nil
-	return got, p.closed
-}
+// take returns what has come since the last call, and whether nothing more will.
+func (p *peer) take() (got string, closed bool) { return p.Take() }
 
 // stage is a front-end with its broker and clients, inside a synctest bubble.
 type stage struct {
@@ -130,8 +104,7 @@ func (s *stage) peer(name string) *peer {
 
 func (s *stage) close() {
 	for _, p := range s.peers {
-		p.nc.Close()
-		<-p.done
+		p.Close()
 	}
 	s.wg.Wait()
 	s.cancel(nil)
@@ -205,12 +178,10 @@ func render(name, got string) string {
 func (s *stage) direct(order string) {
 	s.t.Helper()
 	words := strings.Fields(order)
-	address := func(i int) routing.Address {
-		a, err := routing.ParseAddress(words[i])
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		return a
+	if known, err := s.broker.Direct(words); err != nil {
+		s.t.Fatal(err)
+	} else if known {
+		return
 	}
 	switch words[0] {
 	case "wait":
@@ -219,25 +190,13 @@ func (s *stage) direct(order string) {
 			s.t.Fatal(err)
 		}
 		<-time.After(d)
-	case "hold":
-		s.broker.Hold()
-	case "release":
-		s.broker.Release()
-	case "full":
-		s.broker.SetFull(words[1] == "on")
-	case "fail":
-		on := address(2)
-		if words[1] == "commit" || words[1] == "create" || words[1] == "open" {
-			on = routing.Address{}
+	case "inject": // a message of another protocol
+		to, err := routing.ParseAddress(words[1])
+		if err != nil {
+			s.t.Fatal(err)
 		}
-		s.broker.Fail(words[1], on, &routing.Error{
-			Code: routing.CodeFull, Op: words[1], Address: words[2], Reason: strings.Join(words[3:], " "),
-		})
-	case "cancel":
-		s.broker.CloseSubscriptions(address(1), &routing.Error{Code: routing.CodeDeleted, Op: "subscribe", Address: words[1]})
-	case "inject":
 		s.broker.Inject(routing.Envelope{
-			Address: address(1), Encoding: routing.EncodingAMQP, Persistent: true, Priority: 7, Timestamp: 1234, Payload: []byte(words[2]),
+			Address: to, Encoding: routing.EncodingAMQP, Persistent: true, Priority: 7, Timestamp: 1234, Payload: []byte(words[2]),
 		})
 	case "drain":
 		s.cancel(protocols.ErrDraining)
