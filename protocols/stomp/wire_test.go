@@ -228,6 +228,9 @@ func TestSTOMP_WebSocket_04_AMessageIsOneFrame(t *testing.T) {
 			rest := len(bytes.Trim(w, "\n"))
 			if rest == 0 {
 				beats++
+				if len(w) != 1 {
+					t.Errorf("got %d line ends in a message, want one as heart-beat", len(w))
+				}
 			}
 			n := 0
 			for head, body := range frame.Heads(w) {

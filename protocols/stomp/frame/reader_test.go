@@ -134,15 +134,19 @@ func TestSTOMP_Framing_10_ReadsTheSameAtEverySplitPoint(t *testing.T) {
 
 func TestSTOMP_Body_01_LargerThanTheBuffer(t *testing.T) {
 	for _, counted := range []bool{true, false} {
-		body := strings.Repeat("x", 1<<20)
+		body := strings.Repeat("0123456789\n\r:\\\xff", 1<<20/15)
+		if counted {
+			body += strings.Repeat("\x00", 15)
+		}
 		in := "SEND\na:b\n\n" + body + "\x00ACK\nid:1\n\n\x00"
 		if counted {
 			in = "SEND\na:b\ncontent-length:" + strconv.Itoa(len(body)) + "\n\n" + body + "\x00ACK\nid:1\n\n\x00"
 		}
 		var pool Pool
-		r := NewReader(iotest.HalfReader(strings.NewReader(in)), &pool, Limits{HeaderCount: 9, HeaderSize: 99, Body: 1 << 20})
+		r := NewReader(iotest.HalfReader(strings.NewReader(in)), &pool, Limits{HeaderCount: 9, HeaderSize: 99, Body: 2 << 20})
 		r.SetVersion(V12)
 		var got []string
+		same := false
 		for {
 			b, err := r.Read()
 			if err != nil {
@@ -150,11 +154,15 @@ func TestSTOMP_Body_01_LargerThanTheBuffer(t *testing.T) {
 			}
 			for _, f := range b.Frames {
 				got = append(got, fmt.Sprint(f.Command, len(f.Body), f.Len()))
+				same = same || string(f.Body) == body
 			}
 		}
-		want := []string{fmt.Sprint(Send, 1<<20, 1), fmt.Sprint(Ack, 0, 1)}
+		want := []string{fmt.Sprint(Send, len(body), 1), fmt.Sprint(Ack, 0, 1)}
 		if counted {
-			want[0] = fmt.Sprint(Send, 1<<20, 2)
+			want[0] = fmt.Sprint(Send, len(body), 2)
+		}
+		if !same {
+			t.Errorf("counted %v: the body is not what was sent", counted)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("counted %v (-want +got):\n%s", counted, diff)
@@ -167,6 +175,19 @@ func TestSTOMP_Body_11_IsLimitedBeforeTheVersionIsSet(t *testing.T) {
 	r := NewReader(strings.NewReader("CONNECT\ncontent-length:70000\n\n"), &pool, Limits{HeaderCount: 9, HeaderSize: 99, Body: 1 << 20})
 	if _, err := r.Read(); err == nil || !strings.Contains(err.Error(), "maximum data length") {
 		t.Errorf("got %v, want the limit of the body", err)
+	}
+}
+
+// A body is announced that is within the limit, and does not come.
+func TestSTOMP_Body_11_MemoryIsTakenForWhatComes(t *testing.T) {
+	for _, length := range []string{"content-length:104857600\n", ""} {
+		in := "SEND\ndestination:/queue/q\n" + length + "\nthe first octets"
+		got := allocated(func() {
+			drain(strings.NewReader(in), V12, Limits{HeaderCount: 9, HeaderSize: 99, Body: 100 << 20})
+		})
+		if most := uint64(1 << 20); got > most {
+			t.Errorf("%q: got %d octets of memory for %d of input, want at most %d", length, got, len(in), most)
+		}
 	}
 }
 
