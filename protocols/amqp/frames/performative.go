@@ -114,12 +114,6 @@ func decodeError(name string, err error) *DecodeError {
 	return e
 }
 
-// Decode decodes the body of an AMQP frame, as [Decoder.Decode] does, into new
-// memory.
-func Decode(body []byte) (Performative, []byte, error) {
-	return new(Decoder).Decode(TypeAMQP, body)
-}
-
 // DecodeSASL decodes the body of a SASL frame, as [Decoder.Decode] does.
 func DecodeSASL(body []byte) (Performative, error) {
 	p, _, err := new(Decoder).Decode(TypeSASL, body)
