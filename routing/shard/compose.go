@@ -43,9 +43,6 @@ func (b *Batch) Soft() bool { return len(b.softs) > 0 }
 // ascending over all epochs, without anything to remember.
 const keyShift = 40
 
-// EpochOf returns the epoch in which a key was given out.
-func EpochOf(key uint64) uint32 { return uint32(key >> keyShift) }
-
 // Lead begins a new epoch of this node: it returns the epoch's first record,
 // which has to be appended behind LastSeq and applied before anything else.
 func (s *Shard) Lead(node string, session uint64, now int64) *Batch {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-
-	"github.com/selvedge-mq/selvedge/internal/cursor"
 )
 
 // A record's bytes, version 1. All numbers of fixed size are big endian.
@@ -61,14 +59,11 @@ func seal(rec []byte, h header) ([]byte, uint32) {
 
 // parseRecord checks a record and returns its header, its entries and its checksum.
 func parseRecord(rec []byte) (h header, entries []byte, sum uint32, err error) {
-	if len(rec) < headerSize+trailerSize {
-		return h, nil, 0, fmt.Errorf("%w: %d octets", ErrCorrupt, len(rec))
+	if err := Intact(rec); err != nil {
+		return h, nil, 0, err
 	}
 	body := rec[:len(rec)-trailerSize]
 	sum = binary.BigEndian.Uint32(rec[len(body):])
-	if got := crc32.Checksum(body, castagnoli); got != sum {
-		return h, nil, 0, fmt.Errorf("%w: checksum %08x, want %08x", ErrCorrupt, got, sum)
-	}
 	if rec[0] != recordVersion || rec[1] > featureLevel {
 		return h, nil, 0, fmt.Errorf("%w: version %d level %d: written by a newer release", ErrCorrupt, rec[0], rec[1])
 	}
@@ -79,20 +74,4 @@ func parseRecord(rec []byte) (h header, entries []byte, sum uint32, err error) {
 		time:   int64(binary.BigEndian.Uint64(rec[18:])),
 	}
 	return h, body[headerSize:], sum, nil
-}
-
-// Verify reports whether rec is an undamaged record.
-func Verify(rec []byte) error {
-	_, entries, _, err := parseRecord(rec)
-	if err != nil {
-		return err
-	}
-	r := entryReader{cursor.New(entries)}
-	for r.More() {
-		var e entry
-		if err := r.next(&e); err != nil {
-			return err
-		}
-	}
-	return nil
 }

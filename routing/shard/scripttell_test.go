@@ -14,7 +14,7 @@ var laneNames = [3]string{1: "settle", 2: "send"}
 func (s *stage) tail() uint64 { return s.l.first + uint64(len(s.l.log)) - 1 }
 
 func keyText(key uint64) string {
-	return fmt.Sprintf("%d.%d", EpochOf(key), key&(1<<keyShift-1))
+	return fmt.Sprintf("%d.%d", key>>keyShift, key&(1<<keyShift-1))
 }
 
 // payload returns what the script's sender wrote.
