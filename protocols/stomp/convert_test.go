@@ -31,6 +31,14 @@ func TestCodecDecodesWhatAProducerMeant(t *testing.T) {
 			routing.Message{To: "/queue/a", BodyKind: routing.BodyText, Body: []byte("hello"), Priority: 4},
 		},
 		{
+			"bytes that say so", "destination:/queue/a\namq-msg-type:bytes\n\nhello",
+			routing.Message{To: "/queue/a", Body: []byte("hello"), Priority: 4},
+		},
+		{
+			"the first of a header that comes twice", "destination:/queue/a\ncontent-type:x/y\ncontent-type:x/z\ncorrelation-id:1\ncorrelation-id:2\npriority:5\npriority:6\n\nhello",
+			routing.Message{To: "/queue/a", ContentType: "x/y", CorrelationID: "1", Body: []byte("hello"), Priority: 5},
+		},
+		{
 			"no text that is not UTF-8", "destination:/queue/a\n\n\xff",
 			routing.Message{To: "/queue/a", Body: []byte("\xff"), Priority: 4},
 		},
