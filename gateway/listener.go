@@ -92,7 +92,9 @@ func (l *listener) admit(ctx context.Context, nc net.Conn) {
 	}
 	l.wg.Go(func() {
 		defer l.conns.remove(cl)
-		l.arrive(ctx, cl, nc)
+		if front, ctx, nc := l.arrive(ctx, cl, nc); front != nil {
+			l.guard(ctx, front, nc)
+		}
 	})
 }
 
@@ -103,8 +105,11 @@ func (l *listener) refuse(nc net.Conn, why string, err error) {
 	_ = nc.Close() // refused: nobody needs the reason
 }
 
-// arrive leads a connection to its protocol.
-func (l *listener) arrive(ctx context.Context, cl *client, nc net.Conn) {
+// arrive leads a connection to its protocol, and returns the front-end that serves it
+// with what that one needs; nil when the connection was refused, or taken by the web
+// server. It returns first: what is on the stack of a connection lies there for as long
+// as the connection lasts.
+func (l *listener) arrive(ctx context.Context, cl *client, nc net.Conn) (protocols.Frontend, context.Context, net.Conn) {
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		if err := tcp.SetNoDelay(true); err != nil {
 			l.log.Debug().Err(err).Msg("no delay was not set")
@@ -113,38 +118,46 @@ func (l *listener) arrive(ctx context.Context, cl *client, nc net.Conn) {
 	a, err := l.entrance.enter(ctx, nc, l.port)
 	if err != nil {
 		l.refuse(nc, refusedHandshake, err)
-		return
+		return nil, nil, nil
 	}
 	if a.protocol == config.ProtocolHTTP || l.port.WebSocket {
 		l.conns.remove(cl) // it counts as a visit from here on
 		l.web.give(a, l)
-		return
+		return nil, nil, nil
 	}
 	if !l.conns.locate(cl, addrOf(a.RemoteAddr())) {
 		l.refuse(a, refusedAddress, nil)
-		return
+		return nil, nil, nil
 	}
 	fronts := l.fronts.Load()
 	if fronts == nil {
 		l.refuse(a, refusedStarting, nil)
-		return
+		return nil, nil, nil
 	}
-	l.guard(auth.WithCertificate(withClient(ctx, cl), a.certificate), (*fronts)[a.protocol], a.Conn)
+	return (*fronts)[a.protocol], auth.WithCertificate(withClient(ctx, cl), a.certificate), a.Conn
 }
 
 // guard serves one connection. A panic is a bug: it costs that connection, not
 // the node.
 func (l *listener) guard(ctx context.Context, front protocols.Frontend, nc net.Conn) {
-	log := l.log.With().Str("proto", front.Name()).Stringer("remote", nc.RemoteAddr()).Logger()
 	l.metrics.accepted.WithLabelValues(front.Name()).Inc()
-	defer func() {
-		if p := recover(); p != nil {
-			l.metrics.panics.WithLabelValues(front.Name()).Inc()
-			log.Error().Interface("panic", p).Str("stack", string(debug.Stack())).Msg("connection closed because of a bug")
-			_ = nc.Close() // the front-end may have closed it already
-		}
-	}()
+	defer l.rescue(front, nc)
 	_ = front.Serve(ctx, nc) // it logs why the connection ended
+	l.countRefused(ctx, front)
+}
+
+// rescue is deferred: it closes a connection whose front-end panicked.
+func (l *listener) rescue(front protocols.Frontend, nc net.Conn) {
+	if p := recover(); p != nil {
+		l.metrics.panics.WithLabelValues(front.Name()).Inc()
+		l.log.Error().Str("proto", front.Name()).Stringer("remote", nc.RemoteAddr()).
+			Interface("panic", p).Str("stack", string(debug.Stack())).Msg("connection closed because of a bug")
+		_ = nc.Close() // the front-end may have closed it already
+	}
+}
+
+// countRefused counts a connection that ended before it had logged in.
+func (l *listener) countRefused(ctx context.Context, front protocols.Frontend) {
 	if cl := clientOf(ctx); cl != nil && !cl.admitted.Load() {
 		l.metrics.refuse(front.Name(), refusedLogin)
 	}

@@ -19,6 +19,12 @@ func New[T any]() *Mailbox[T] {
 	return &Mailbox[T]{wake: make(chan struct{}, 1)}
 }
 
+// Beside returns an empty mailbox of the same receiver: both wake it by one channel,
+// and it looks into both.
+func Beside[T, O any](other *Mailbox[O]) *Mailbox[T] {
+	return &Mailbox[T]{wake: other.wake}
+}
+
 // Put adds items and wakes the receiver if the mailbox was empty.
 func (m *Mailbox[T]) Put(items ...T) {
 	if len(items) == 0 {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/selvedge-mq/selvedge/internal/aside"
 	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/routing"
 )
@@ -161,7 +162,7 @@ func (f *Frontend) Serve(ctx context.Context, nc net.Conn) error {
 	login := time.Now().Add(f.o.Env.Limits.LoginTimeout)
 	var who routing.Principal
 	var err error
-	aside(func() { who, err = f.negotiate(ctx, nc, in, login) })
+	aside.Do(func() { who, err = f.negotiate(ctx, nc, in, login) })
 	if err != nil {
 		linger(nc)
 		return err

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/selvedge-mq/selvedge/internal/aside"
 	"github.com/selvedge-mq/selvedge/internal/mailbox"
 	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/protocols/amqp/frames"
@@ -184,7 +185,7 @@ func (c *conn) own(ctx, run context.Context) error {
 		select {
 		case b := <-in:
 			if b.rare() {
-				aside(func() { c.takeBatch(ctx, b) })
+				aside.Do(func() { c.takeBatch(ctx, b) })
 			} else {
 				c.takeBatch(ctx, b)
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/selvedge-mq/selvedge/internal/aside"
 	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/protocols/prototest"
 	"github.com/selvedge-mq/selvedge/routing"
@@ -55,7 +56,7 @@ func TestAPanicLeavesNothingBehind(t *testing.T) {
 				r.Subscriptions, r.Transactions, p.broker.Depth(q))
 		}
 		say("0 attach name=m handle=3 role=receiver source={address=mine} target={}")
-		if got, ok := (<-panicked).(*bug); !ok || got.value != "a bug" {
+		if got, ok := (<-panicked).(*aside.Bug); !ok || got.Value != "a bug" {
 			t.Errorf("got %v from Serve, want the panic", got)
 		}
 		p.checkNothingIsLeft()

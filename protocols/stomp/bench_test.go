@@ -100,7 +100,7 @@ func benchMachine(tb testing.TB, broker interface {
 	}
 	results := completer{mailbox.New[routing.Result]()}
 	return &machine{
-		fe: fe, log: zerolog.Nop(), now: 1795603637863, state: stateOpen, version: frame.V12, session: broker,
+		fe: fe, now: 1795603637863, state: stateOpen, version: frame.V12, session: broker,
 		results: results, deliveries: mailbox.New[delivery](), events: mailbox.New[event](),
 		subs: make(map[subKey]*subscription), acks: make(map[ackKey]ackPlace),
 	}

@@ -50,7 +50,6 @@ func (c *conn) shut(graceful bool) {
 	c.over = make(chan struct{})
 	over := sync.OnceFunc(func() { close(c.over) })
 	close(c.discard)
-	close(c.toWriter)
 	if graceful && c.half != nil && !c.ended && c.half.CloseWrite() == nil {
 		t := time.AfterFunc(lingerTime, func() {
 			_ = c.nc.Close()

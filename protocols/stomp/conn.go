@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/selvedge-mq/selvedge/internal/aside"
 	"github.com/selvedge-mq/selvedge/internal/mailbox"
 	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/protocols/stomp/frame"
@@ -36,8 +37,9 @@ var (
 // closeWriter is the ability of TCP and TLS connections to end one direction.
 type closeWriter interface{ CloseWrite() error }
 
-// conn runs a machine: a reader and a writer goroutine, and the owner, which is
-// the goroutine of serve and the only one that touches the machine.
+// conn runs a machine: a reader goroutine, a writer goroutine for as long as there is
+// output, and the owner, which is the goroutine of serve and the only one that touches
+// the machine.
 type conn struct {
 	fe     *Frontend
 	nc     net.Conn
@@ -51,9 +53,9 @@ type conn struct {
 	negotiated chan frame.Version // owner → reader: the answer to CONNECT
 	discard    chan struct{}      // closed: the reader drops what comes
 	over       chan struct{}      // made before that; closed: the connection is
-	toWriter   chan output        // owner → writer, one at a time
-	fromWriter chan written       // writer → owner
+	fromWriter chan written       // writer → owner, one at a time
 
+	// What the broker says: the three wake the owner by one channel.
 	deliveries *mailbox.Mailbox[delivery]
 	results    *mailbox.Mailbox[routing.Result]
 	events     *mailbox.Mailbox[event]
@@ -110,13 +112,11 @@ func newConn(f *Frontend, nc net.Conn) *conn {
 		input:      make(chan input, 1),
 		negotiated: make(chan frame.Version, 1),
 		discard:    make(chan struct{}),
-		toWriter:   make(chan output, 1),
 		fromWriter: make(chan written, 1),
 		deliveries: mailbox.New[delivery](),
-		results:    mailbox.New[routing.Result](),
-		events:     mailbox.New[event](),
 		started:    time.Now(),
 	}
+	c.results, c.events = mailbox.Beside[routing.Result](c.deliveries), mailbox.Beside[event](c.deliveries)
 	c.half, _ = nc.(closeWriter)
 	c.writer = newWriter(nc, f.own.Write)
 	c.lastRead.Store(c.started.UnixNano())
@@ -132,7 +132,6 @@ func newConn(f *Frontend, nc net.Conn) *conn {
 	}
 	c.m = &machine{
 		fe: f, sessionID: id, remote: remote,
-		log:        f.env.Log.With().Str("proto", "stomp").Str("conn", id).Str("client", remote).Logger(),
 		results:    completer{c.results},
 		deliveries: c.deliveries,
 		events:     c.events,
@@ -173,18 +172,16 @@ func (c *conn) serve(ctx context.Context) error {
 	}
 	c.m.carried, _ = protocols.LoginOf(ctx)
 	c.wg.Go(c.read)
-	c.wg.Go(c.write)
 	graceful := false
 	defer func() { // also when the owner panics
 		cancel()
 		c.shut(graceful)
 	}()
 	err := c.run(ctx)
-	graceful = err == nil
-	if err == nil {
+	if graceful = err == nil; graceful {
 		err = c.m.cause
 	}
-	c.m.debug().Err(err).Msg("connection ended")
+	c.m.noteEnd(err)
 	return err
 }
 
@@ -238,11 +235,7 @@ func (c *conn) run(ctx context.Context) error {
 		select {
 		case i := <-in:
 			c.take(i)
-		case <-c.deliveries.Ready():
-			c.mail()
-		case <-c.results.Ready():
-			c.mail()
-		case <-c.events.Ready():
+		case <-c.deliveries.Ready(): // or one of the mailboxes beside it
 			c.mail()
 		case w := <-c.fromWriter:
 			c.wrote(w)
@@ -267,7 +260,11 @@ func (c *conn) work() {
 			c.parting = f.Command == frame.Disconnect
 			break
 		}
-		c.m.frame(f)
+		if goesDeep(f.Command) {
+			aside.Do(func() { c.m.frame(f) })
+		} else {
+			c.m.frame(f)
+		}
 		if c.next++; c.next == len(c.batch.Frames) {
 			c.dropBatch()
 		}
@@ -279,6 +276,12 @@ func (c *conn) work() {
 	c.m.grantAgain()
 	c.m.progress()
 	c.m.count()
+}
+
+// goesDeep tells the commands of which a connection has few, and which need more of a
+// stack than an idle connection should hold.
+func goesDeep(c frame.Command) bool {
+	return c == frame.Connect || c == frame.Stomp || c == frame.Subscribe
 }
 
 func (c *conn) dropBatch() {
@@ -300,7 +303,7 @@ func (c *conn) take(i input) {
 	}
 	if errors.Is(i.err, frame.ErrTLS) {
 		c.m.cause = i.err
-		c.m.log.Debug().Msg("client spoke TLS on a clear port")
+		c.m.debug().Msg("client spoke TLS on a clear port")
 	}
 	if c.writing { // what the client has read before it went is consumed
 		c.gone = true
@@ -356,7 +359,7 @@ func (c *conn) flush(now time.Time) {
 	if out, c.granting, ok = m.nextOutput(c.granting); ok {
 		c.writing = true
 		m.beats.wrote = now
-		c.toWriter <- out
+		c.wg.Go(func() { c.fromWriter <- written{out.buf, c.writer.write(out)} })
 	}
 }
 
@@ -376,7 +379,7 @@ func (c *conn) wrote(w written) {
 		c.m.wroteLarge()
 	}
 	if w.err != nil && !c.m.muted {
-		c.m.log.Debug().Err(w.err).Msg("client reads no more")
+		c.m.debug().Err(w.err).Msg("client reads no more")
 		c.m.mute()
 		end := time.Now().Add(mutedMost)
 		c.deafEnd.Store(end.UnixNano())
@@ -494,49 +497,57 @@ func (c *conn) shrink(now time.Time, read int64) time.Duration {
 func (c *conn) read() {
 	for {
 		b, err := c.reader.Read()
-		if errors.Is(err, os.ErrDeadlineExceeded) && c.nudged.Swap(false) {
-			_ = c.nc.SetReadDeadline(time.Time{}) // if it fails the next read does too
-			c.reader.Shrink()
+		if err != nil && c.wasNudged(err) {
 			continue
 		}
-		connect := false
-		if err == nil {
-			last := b.Frames[len(b.Frames)-1].Command
-			connect = last == frame.Connect || last == frame.Stomp
-		}
-		select {
-		case c.input <- input{b, err}:
-		case <-c.discard:
-			c.linger()
-			return
-		}
-		if err != nil {
-			if _, syntax := errors.AsType[*frame.SyntaxError](err); syntax {
-				<-c.discard
-				c.linger()
-			}
-			return
-		}
-		if !connect {
-			continue
-		}
-		select {
-		case v := <-c.negotiated:
-			c.reader.SetVersion(v)
-		case <-c.discard:
-			c.linger()
+		begins := err == nil && begins(b)
+		if !c.hand(b, err) || err != nil || begins && !c.negotiate() {
 			return
 		}
 	}
 }
 
-// write is the writer goroutine. After an error it writes no more.
-func (c *conn) write() {
-	var failed error
-	for o := range c.toWriter {
-		if failed == nil {
-			failed = c.writer.write(o)
-		}
-		c.fromWriter <- written{o.buf, failed}
+// wasNudged reports whether the owner has ended a Read, so that the reader gives its
+// buffer back.
+func (c *conn) wasNudged(err error) bool {
+	if !errors.Is(err, os.ErrDeadlineExceeded) || !c.nudged.Swap(false) {
+		return false
+	}
+	_ = c.nc.SetReadDeadline(time.Time{}) // if it fails the next read does too
+	c.reader.Shrink()
+	return true
+}
+
+// begins reports whether a batch ends with a CONNECT: what follows depends on its answer.
+func begins(b *frame.Batch) bool {
+	last := b.Frames[len(b.Frames)-1].Command
+	return last == frame.Connect || last == frame.Stomp
+}
+
+// hand gives the owner what was read. It is false at the end of the connection, and when
+// what follows a breach of the framing was dropped.
+func (c *conn) hand(b *frame.Batch, err error) bool {
+	select {
+	case c.input <- input{b, err}:
+	case <-c.discard:
+		c.linger()
+		return false
+	}
+	if _, syntax := errors.AsType[*frame.SyntaxError](err); syntax {
+		<-c.discard
+		c.linger()
+	}
+	return true
+}
+
+// negotiate waits for the answer to a CONNECT.
+func (c *conn) negotiate() bool {
+	select {
+	case v := <-c.negotiated:
+		c.reader.SetVersion(v)
+		return true
+	case <-c.discard:
+		c.linger()
+		return false
 	}
 }

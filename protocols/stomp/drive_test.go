@@ -6,8 +6,6 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"github.com/rs/zerolog"
-
 	"github.com/selvedge-mq/selvedge/internal/mailbox"
 	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/protocols/prototest"
@@ -42,7 +40,7 @@ func newDrive(t *testing.T, dialect Dialect, keepOpen, login bool, version frame
 	}
 	d := &drive{l: l, opened: !login}
 	d.m = &machine{
-		fe: fe, log: zerolog.Nop(), state: stateOpen, version: version, session: l, sessionID: "S",
+		fe: fe, state: stateOpen, version: version, session: l, sessionID: "S",
 		results: completer{mailbox.New[routing.Result]()}, deliveries: mailbox.New[delivery](), events: mailbox.New[event](),
 		subs: make(map[subKey]*subscription), acks: make(map[ackKey]ackPlace),
 	}

@@ -67,7 +67,7 @@ func (m *machine) wire(err error) *wireError {
 			return w
 		}
 	}
-	m.log.Error().Err(err).Str("id", m.sessionID).Msg("request failed inside")
+	m.error().Err(err).Str("id", m.sessionID).Msg("request failed inside")
 	w := &wireError{code: routing.CodeInternal, message: "internal error, id " + m.sessionID}
 	return w.titled(codeTitle(w.code), "")
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/routing"
 )
 
@@ -27,7 +28,7 @@ func TestSTOMP_Error_07_RefusalsOfTheBroker(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m := &machine{fe: &Frontend{dialect: b}, log: zerolog.Nop(), sessionID: "S-1"}
+			m := &machine{fe: &Frontend{dialect: b, env: protocols.Env{Log: zerolog.Nop()}}, sessionID: "S-1"}
 			want := c.reason
 			if d == RabbitMQ {
 				want = c.title

@@ -49,7 +49,7 @@ func (m *machine) gathered(g *gathering, p routing.Piece) {
 	}
 	d := m.backlog.front()
 	if p.Err != nil {
-		m.log.Debug().Err(p.Err).Str("addr", d.sub.name).Msg("large message given back: it did not come whole")
+		m.debug().Err(p.Err).Str("addr", d.sub.name).Msg("large message given back: it did not come whole")
 		outcome := routing.Outcome{Kind: routing.Modified, DeliveryFailed: true}
 		switch routing.CodeOf(p.Err) { //nolint:exhaustive // the others say something about the message
 		case routing.CodeTimeout, routing.CodeUnavailable, routing.CodeClosed:

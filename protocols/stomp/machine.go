@@ -3,8 +3,6 @@ package stomp
 import (
 	"bytes"
 
-	"github.com/rs/zerolog"
-
 	"github.com/selvedge-mq/selvedge/internal/mailbox"
 	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/protocols/stomp/frame"
@@ -32,7 +30,6 @@ const (
 // out and requests to the session out. It has no goroutine and does no I/O.
 type machine struct {
 	fe        *Frontend
-	log       zerolog.Logger
 	sessionID string
 	remote    string
 	now       int64 // Unix milliseconds, as of the current round

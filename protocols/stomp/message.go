@@ -73,7 +73,7 @@ func (m *machine) hand(d *delivery) {
 // refuse rejects a message that cannot be turned into STOMP.
 func (m *machine) refuse(d *delivery, err error) {
 	m.fe.metrics.unreadable.Inc()
-	m.log.Debug().Err(err).Str("addr", d.d.Envelope.Address.String()).Msg("message rejected: it cannot be converted")
+	m.debug().Err(err).Str("addr", d.d.Envelope.Address.String()).Msg("message rejected: it cannot be converted")
 	if d.sub.mode != ackAuto || d.sub.settles {
 		d.sub.sub.Settle(d.d.Tag, routing.Outcome{Kind: routing.Rejected}, nil, 0)
 	}

@@ -113,7 +113,7 @@ func (m *machine) piece(o *outgoing, p routing.Piece) {
 	}
 	o.asked = false
 	if p.Err != nil {
-		m.log.Warn().Err(p.Err).Str("addr", o.sub.name).Msg("connection cut in the middle of a large message")
+		m.warn().Err(p.Err).Str("addr", o.sub.name).Msg("connection cut in the middle of a large message")
 		m.cause = p.Err
 		m.breakOff()
 		m.stopDeliveries()

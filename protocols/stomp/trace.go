@@ -11,13 +11,10 @@ import (
 	"github.com/selvedge-mq/selvedge/protocols/stomp/frame"
 )
 
-// debug begins a line about the life of the connection, with its user.
-func (m *machine) debug() *zerolog.Event { return m.log.Debug().Str("user", m.user) }
-
 // traced reports whether anybody wants to see this connection's frames now.
 func (m *machine) traced() bool {
 	return m.fe.env.Traces.Active() ||
-		(m.log.GetLevel() == zerolog.TraceLevel && zerolog.GlobalLevel() == zerolog.TraceLevel)
+		(m.fe.env.Log.GetLevel() == zerolog.TraceLevel && zerolog.GlobalLevel() == zerolog.TraceLevel)
 }
 
 // secret reports whether a header's value is for nobody's eyes.
@@ -77,5 +74,5 @@ func (m *machine) trace(text []byte, body int, sent bool) {
 		Time: time.Now(), Protocol: "stomp", Conn: m.sessionID, Client: m.remote, User: m.user, Sent: sent, Frame: string(text),
 	}
 	m.fe.env.Traces.Offer(t)
-	m.log.Trace().Bool("sent", sent).Str("frame", t.Frame).Msg("frame")
+	m.event(zerolog.TraceLevel).Bool("sent", sent).Str("frame", t.Frame).Msg("frame")
 }

@@ -21,8 +21,8 @@ type messageWriter interface {
 	BeginMessage() (io.WriteCloser, error)
 }
 
-// writer writes encoded frames to a client that may not read: its write method is
-// the writer goroutine's, the others are the owner's.
+// writer writes encoded frames to a client that may not read: its write method runs on
+// a goroutine of its own, once at a time, the others are the owner's.
 type writer struct {
 	nc       net.Conn
 	messages messageWriter // nil where borders mean nothing
@@ -33,11 +33,12 @@ type writer struct {
 	end     time.Time // of all writing; zero: not known
 	size    int       // octets of what is being written
 
-	// Of the writer goroutine.
-	piece [][]byte // what is written at once
-	full  int      // octets of the piece
-	bufs  net.Buffers
-	begun io.WriteCloser // the message of a large frame; nil without
+	// Of the write under way.
+	piece  [][]byte // what is written at once
+	full   int      // octets of the piece
+	bufs   net.Buffers
+	begun  io.WriteCloser // the message of a large frame; nil without
+	failed error          // of the write that was the last one
 }
 
 func newWriter(nc net.Conn, patience time.Duration) *writer {
@@ -63,14 +64,22 @@ func (w *writer) endBy(t time.Time) {
 	_ = w.setDeadline() // if it fails the write does too
 }
 
-// write writes whole frames, or a part of a large one.
+// write writes whole frames, or a part of a large one. After an error it writes no more.
 func (w *writer) write(o output) error {
-	if w.messages != nil && (o.more || w.begun != nil) {
-		return w.writeFragment(&o)
+	switch {
+	case w.failed != nil:
+	case w.messages == nil:
+		w.failed = w.writePieces(&o)
+	case o.more || w.begun != nil:
+		w.failed = w.writeFragment(&o)
+	default:
+		w.failed = w.writeMessages(o.buf)
 	}
-	if w.messages != nil {
-		return w.writeMessages(o.buf)
-	}
+	return w.failed
+}
+
+// writePieces writes to a stream.
+func (w *writer) writePieces(o *output) error {
 	for part := range o.parts {
 		for len(part) > 0 {
 			n := min(len(part), writePiece-w.full)

@@ -158,6 +158,9 @@ func (q *queueSub) endReads() {
 
 // expireReads fails the reads that have waited longer than the limit.
 func (q *queueSub) expireReads(before time.Time, code routing.Code) (n int) {
+	if len(q.reading) == 0 {
+		return 0 // nearly always, and this is asked of every subscription, four times a second
+	}
 	for _, number := range slices.Sorted(maps.Keys(q.reading)) {
 		if r := q.reading[number]; r.since.Before(before) {
 			delete(q.reading, number)
