@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	minBeat = 500                 // milliseconds: the shortest beat that is offered
-	maxBeat = int64(1) << 31      // milliseconds: longer wishes are cut to this
-	never   = time.Duration(1e18) // about thirty years
+	minBeat    = 500                    // milliseconds: the shortest beat that is offered
+	maxBeat    = int64(1) << 31         // milliseconds: longer wishes are cut to this
+	beatMargin = 250 * time.Millisecond // a beat is that early, but for very short intervals
+	never      = time.Duration(1e18)    // about thirty years
 )
 
 // beats are the heart-beats of both directions. [STOMP 1.2 Heart-beating]
@@ -71,12 +72,13 @@ func (b *beats) appendOffer(dst []byte) []byte {
 }
 
 // untilOut returns how long it is until a beat must be sent. A beat goes out a
-// tenth before the interval is over, so that it arrives in time.
+// tenth before the interval is over, or some more before a short one, so that it
+// arrives in time also when the machine or the network is slow for a moment.
 func (b *beats) untilOut(now time.Time) time.Duration {
 	if b.out == 0 {
 		return never
 	}
-	return b.out - b.out/10 - now.Sub(b.wrote)
+	return b.out - max(b.out/10, min(b.out/2, beatMargin)) - now.Sub(b.wrote)
 }
 
 // untilDead returns how long it is until the client counts as gone: two
