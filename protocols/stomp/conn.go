@@ -32,6 +32,7 @@ var (
 	errLogin = errors.New("stomp: no CONNECT within the login timeout")
 	errBeat  = errors.New("stomp: the client's heart-beats stopped")
 	errIdle  = errors.New("stomp: the connection was idle for too long")
+	errDeaf  = errors.New("stomp: the client read nothing for too long")
 )
 
 // closeWriter is the ability of TCP and TLS connections to end one direction.
@@ -181,6 +182,7 @@ func (c *conn) serve(ctx context.Context) error {
 	if graceful = err == nil; graceful {
 		err = c.m.cause
 	}
+	c.fe.metrics.ended(err)
 	c.m.noteEnd(err)
 	return err
 }
@@ -380,6 +382,9 @@ func (c *conn) wrote(w written) {
 	}
 	if w.err != nil && !c.m.muted {
 		c.m.debug().Err(w.err).Msg("client reads no more")
+		if c.m.state == stateOpen && errors.Is(w.err, os.ErrDeadlineExceeded) {
+			c.m.cause = errDeaf
+		}
 		c.m.mute()
 		end := time.Now().Add(mutedMost)
 		c.deafEnd.Store(end.UnixNano())

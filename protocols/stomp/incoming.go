@@ -163,6 +163,9 @@ func (m *machine) cutShort(e *frame.SyntaxError) {
 		m.giveUp()
 	}
 	w := invalid("%s", e.Reason)
+	if e.Detail != "" {
+		w.detail = e.Reason + ": " + e.Detail
+	}
 	if w.status = statusBroken; e.TooBig {
 		w.code, w.status = routing.CodeTooLarge, statusTooBig
 	}

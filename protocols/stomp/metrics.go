@@ -14,6 +14,7 @@ type metrics struct {
 	delivered   prometheus.Counter
 	errors      *prometheus.CounterVec
 	unreadable  prometheus.Counter
+	silent      *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -33,6 +34,9 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		unreadable: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "selvedge_stomp_unconvertible_messages_total", Help: "Deliveries that could not be converted to STOMP and were rejected.",
 		}),
+		silent: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "selvedge_stomp_silent_connections_total", Help: "Connections closed without ERROR, by what their client did not do in time.",
+		}, []string{"cause"}),
 	}
 	if r == nil {
 		return m, nil
@@ -43,10 +47,23 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m.delivered = register(r, m.delivered, &err)
 	m.errors = register(r, m.errors, &err)
 	m.unreadable = register(r, m.unreadable, &err)
+	m.silent = register(r, m.silent, &err)
 	if err != nil {
 		return nil, fmt.Errorf("stomp: register metrics: %w", err)
 	}
 	return m, nil
+}
+
+// ended counts a connection that was closed because its client was silent.
+func (m *metrics) ended(why error) {
+	for _, c := range []struct {
+		err   error
+		cause string
+	}{{errLogin, "login"}, {errBeat, "heart-beat"}, {errIdle, "idle"}, {errDeaf, "read"}} {
+		if errors.Is(why, c.err) {
+			m.silent.WithLabelValues(c.cause).Inc()
+		}
+	}
 }
 
 // register returns the collector to use: the one that another front-end has

@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/selvedge-mq/selvedge/internal/metrictest"
 	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/protocols/prototest"
 	"github.com/selvedge-mq/selvedge/protocols/stomp/frame"
@@ -250,13 +252,37 @@ func TestSTOMP_WebSocket_04_AMessageIsOneFrame(t *testing.T) {
 
 func TestSTOMP_Limit_02_AnIdleConnectionIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStageOf(t, Options{Env: protocols.Env{Auth: prototest.Users{}}, Limits: Limits{Idle: time.Minute}})
+		registry := prometheus.NewRegistry()
+		s := newStageOf(t, Options{Env: protocols.Env{Auth: prototest.Users{}, Metrics: registry}, Limits: Limits{Idle: time.Minute}})
 		defer s.close()
 		got := s.script("> CONNECT\n> \n> ^@\n! wait 50s\n> \n! wait 50s\n! inject queue://q hello\n> SUBSCRIBE\n> destination:/queue/q\n> \n> ^@\n! wait 59s\n! wait 2s\n")
 		if strings.Count(got, "= closed") != 1 || !strings.Contains(got, "! wait 2s\n= closed") || strings.Contains(got, "ERROR") {
 			t.Errorf("got %s, want the end after a minute without an octet", got)
 		}
+		if n := metrictest.Value(t, registry, silentConnections, "idle"); n != 1 {
+			t.Errorf("got %v idle connections counted, want 1", n)
+		}
 	})
+}
+
+const silentConnections = "selvedge_stomp_silent_connections_total"
+
+// Only the log of level debug told of clients that were closed because they were silent.
+func TestSilentConnectionsAreCountedByTheirCause(t *testing.T) {
+	for _, tt := range []struct{ cause, script string }{
+		{"login", "> \n! wait 31s\n"},
+		{"heart-beat", "> CONNECT\n> accept-version:1.2\n> heart-beat:1000,0\n> \n> ^@\n! wait 10s\n"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			registry := prometheus.NewRegistry()
+			s := newStageOf(t, Options{Env: protocols.Env{Auth: prototest.Users{}, Metrics: registry, Limits: protocols.Limits{LoginTimeout: 30 * time.Second}}})
+			defer s.close()
+			s.script(tt.script)
+			if n, all := metrictest.Value(t, registry, silentConnections, tt.cause), metrictest.Value(t, registry, silentConnections); n != 1 || all != 1 {
+				t.Errorf("%s: got %v of %v connections counted, want 1 of 1", tt.cause, n, all)
+			}
+		})
+	}
 }
 
 // A client that stopped, and does not know of heart-beats, kept its messages for
@@ -265,7 +291,8 @@ func TestSTOMP_Limit_05_AClientThatReadsNothingLosesItsMessages(t *testing.T) {
 	for _, kind := range []string{"stream", "messages"} {
 		t.Run(kind, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newStageOf(t, Options{Env: protocols.Env{Auth: prototest.Users{}}, Limits: Limits{Write: time.Minute}})
+				registry := prometheus.NewRegistry()
+				s := newStageOf(t, Options{Env: protocols.Env{Auth: prototest.Users{}, Metrics: registry}, Limits: Limits{Write: time.Minute}})
 				defer s.close()
 				inject(s, 50, 8000)
 				client, server := net.Pipe()
@@ -294,6 +321,9 @@ func TestSTOMP_Limit_05_AClientThatReadsNothingLosesItsMessages(t *testing.T) {
 				synctest.Wait()
 				if r := s.broker.Record(); r.Sessions != 0 || s.broker.Depth(routing.Queue("q")) != 50 {
 					t.Errorf("got %d sessions and %d messages back, want the end and all 50", r.Sessions, s.broker.Depth(routing.Queue("q")))
+				}
+				if n := metrictest.Value(t, registry, silentConnections, "read"); n != 1 {
+					t.Errorf("got %v deaf connections counted, want 1", n)
 				}
 			})
 		})

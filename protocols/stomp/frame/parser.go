@@ -134,7 +134,7 @@ func (p *parser) line(buf []byte, limit int, what string) (line []byte, more boo
 	if i < 0 {
 		p.scan = len(buf)
 		if len(buf)-p.pos > limit+1 {
-			return nil, false, &SyntaxError{Reason: "the maximum " + what + " length was exceeded", TooBig: true}
+			return nil, false, tooBig(what+" length", "a "+what+" line has at most % octets", limit)
 		}
 		return nil, true, nil
 	}
@@ -145,7 +145,7 @@ func (p *parser) line(buf []byte, limit int, what string) (line []byte, more boo
 		line = line[:n-1]
 	}
 	if len(line) > limit {
-		return nil, false, &SyntaxError{Reason: "the maximum " + what + " length was exceeded", TooBig: true}
+		return nil, false, tooBig(what+" length", "a "+what+" line has at most % octets", limit)
 	}
 	return line, false, nil
 }
@@ -197,10 +197,10 @@ func (p *parser) headerLines(b *Batch) (more bool, err error) {
 			return false, nil
 		}
 		if len(b.spans)-p.first >= p.limits.HeaderCount {
-			return false, &SyntaxError{Reason: "the maximum number of headers was exceeded", TooBig: true}
+			return false, tooBig("number of headers", "a frame has at most % headers", p.limits.HeaderCount)
 		}
 		if p.pos-p.start > p.section {
-			return false, &SyntaxError{Reason: "the maximum header length was exceeded", TooBig: true}
+			return false, tooBig("header length", "all header lines of a frame have at most % octets", p.section)
 		}
 		if err := p.header(b, line, at-p.start, escaped); err != nil {
 			return false, err
@@ -257,7 +257,7 @@ func (p *parser) contentLength(value []byte) error {
 			return &SyntaxError{Reason: "the content-length is not a valid integer"}
 		}
 		if n = n*10 + int(c-'0'); n > p.mostBody() {
-			return &SyntaxError{Reason: "the maximum data length was exceeded", TooBig: true}
+			return tooBig("data length", "a body of this kind has at most % octets", p.mostBody())
 		}
 	}
 	p.length = n
@@ -289,7 +289,7 @@ func (p *parser) bodyEnd(b *Batch) (bool, error) {
 			return p.piece(b)
 		}
 		if end-p.pos > p.mostBody() {
-			return false, &SyntaxError{Reason: "the maximum data length was exceeded", TooBig: true}
+			return false, tooBig("data length", "a body of this kind has at most % octets", p.mostBody())
 		}
 		if i < 0 {
 			return false, nil

@@ -31,7 +31,7 @@ func (p *parser) piece(b *Batch) (bool, error) {
 		end, over = p.scan+i, true
 	}
 	if p.passed+end-at > p.limits.Body {
-		return false, &SyntaxError{Reason: "the maximum data length was exceeded", TooBig: true}
+		return false, tooBig("data length", "a body has at most % octets", p.limits.Body)
 	}
 	first := p.stage != stagePieces
 	if first { // the end comes in a frame of its own, so that none has a body which is too large

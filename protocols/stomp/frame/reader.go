@@ -3,6 +3,8 @@ package frame
 import (
 	"errors"
 	"io"
+	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -12,12 +14,20 @@ var ErrTLS = errors.New("stomp: the client began a TLS handshake on a clear port
 // SyntaxError is a breach of the framing. What follows it cannot be read.
 type SyntaxError struct {
 	Reason  string // may be shown to the client
+	Detail  string // likewise: which limit was exceeded
 	Receipt string // receipt header of the broken frame, as far as it was read
 	TooBig  bool   // a limit was exceeded
 }
 
 // Error returns the reason.
 func (e *SyntaxError) Error() string { return "stomp: " + e.Reason }
+
+// tooBig returns the breach of a limit of what: most octets, or most of its parts.
+func tooBig(what, detail string, most int) *SyntaxError {
+	return &SyntaxError{
+		Reason: "the maximum " + what + " was exceeded", Detail: strings.Replace(detail, "%", strconv.Itoa(most), 1), TooBig: true,
+	}
+}
 
 // Limits bound one frame.
 type Limits struct {

@@ -289,3 +289,20 @@ func BenchmarkReader(b *testing.B) {
 		}
 	}
 }
+
+// An ERROR about a limit did not say how much is allowed.
+func TestABreachOfALimitSaysTheLimit(t *testing.T) {
+	limits := Limits{HeaderCount: 3, HeaderSize: 100, Body: 1000, Login: 300}
+	for _, tt := range []struct{ input, want string }{
+		{"CONNECT\na:1\nb:1\nc:1\nd:1\n\n\x00", "a frame has at most 3 headers"},
+		{"CONNECT\na:" + strings.Repeat("x", 200) + "\n\n\x00", "a header line has at most 100 octets"},
+		{"CONNECT\n" + strings.Repeat("a:"+strings.Repeat("x", 97)+"\n", 3) + "\n\x00", "all header lines of a frame have at most 300 octets"},
+		{"CONNECT\ncontent-length:301\n\n", "a body of this kind has at most 300 octets"},
+	} {
+		var pool Pool
+		_, err := NewReader(strings.NewReader(tt.input), &pool, limits).Read()
+		if e, ok := errors.AsType[*SyntaxError](err); !ok || e.Detail != tt.want || !e.TooBig {
+			t.Errorf("%.20q: got %#v, want the detail %s", tt.input, err, tt.want)
+		}
+	}
+}
