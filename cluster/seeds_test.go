@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"errors"
+	"net"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -100,6 +102,15 @@ func FuzzParseSeed(f *testing.F) {
 		addrs, err := parseSeed(s, "6222")
 		if err == nil && len(addrs) == 0 {
 			t.Errorf("%q: got no address and no error", s)
+		}
+		for _, addr := range addrs {
+			host, port, err := net.SplitHostPort(addr)
+			if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 || host == "" {
+				t.Errorf("%q: got %q, want host:port with a port from 1 to 65535", s, addr)
+			}
+			if again, err := withPort(addr, "1"); err != nil || again != addr {
+				t.Errorf("%q: got %q, which is read as %q, %v", s, addr, again, err)
+			}
 		}
 	})
 }

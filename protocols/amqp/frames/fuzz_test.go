@@ -43,8 +43,19 @@ func FuzzCommand(f *testing.F) {
 	f.Add(wire.AppendString(nil, "x"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := DecodeCommand(b)
-		if (err == nil) != (c.Declare != nil || c.Discharge != nil) {
+		var again []byte
+		switch {
+		case err != nil && c == Command{}:
+			return
+		case err == nil && c.Declare != nil && c.Discharge == nil:
+			again = c.Declare.Append(nil)
+		case err == nil && c.Discharge != nil && c.Declare == nil:
+			again = c.Discharge.Append(nil)
+		default:
 			t.Fatalf("got %v and %v", c, err)
+		}
+		if own, err := DecodeCommand(again); err != nil || !cmp.Equal(c, own, cmpopts.EquateNaNs(), cmpopts.EquateEmpty()) {
+			t.Fatalf("own encoding % x: got %v and %v, want %v", again, own, err, c)
 		}
 	})
 }

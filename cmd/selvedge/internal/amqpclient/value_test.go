@@ -3,8 +3,11 @@ package amqpclient
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -118,23 +121,39 @@ func TestParseMessage(t *testing.T) {
 	}
 }
 
+// FuzzFrame reads bytes as they come and one by one: what is found is the same, and
+// within the limit.
 func FuzzFrame(f *testing.F) {
 	e := frame(nil, typeAMQP, descTransfer)
 	e.uint(0)
 	e.uint(1)
 	f.Add(e.done(2, NewTemplate(true).encode(nil, []byte("hi"))))
 	f.Add([]byte{0, 0, 0, 8, 2, 0, 0, 0})
-	f.Fuzz(func(_ *testing.T, in []byte) {
-		r := newFrameReader(bytes.NewReader(in), 1000)
-		for {
-			frame, err := r.next()
-			if err != nil {
-				return
-			}
-			var fields [10]value
-			_ = frame.body.fields(fields[:])
-			_, _, _ = parseMessage(frame.payload, nil)
-			_ = outcome(frame.body)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		whole := readFrames(t, bytes.NewReader(in))
+		single := readFrames(t, iotest.OneByteReader(bytes.NewReader(in)))
+		if !slices.Equal(whole, single) {
+			t.Errorf("at once:\n%q\nbyte by byte:\n%q", whole, single)
 		}
 	})
+}
+
+// readFrames describes the frames of a stream, and how it ends.
+func readFrames(t *testing.T, in io.Reader) (all []string) {
+	t.Helper()
+	const most = 1000
+	r := newFrameReader(in, most)
+	for {
+		frame, err := r.next()
+		if err != nil {
+			return append(all, err.Error())
+		}
+		if cap(r.buf) > most || len(frame.payload) > most {
+			t.Fatalf("got a frame of %d bytes and a payload of %d, want at most %d", cap(r.buf), len(frame.payload), most)
+		}
+		var fields [10]value
+		err = frame.body.fields(fields[:])
+		body, found, failed := parseMessage(frame.payload, nil)
+		all = append(all, fmt.Sprint(frame.typ, frame.empty, err, frame.payload, body, found, failed, outcome(frame.body)))
+	}
 }

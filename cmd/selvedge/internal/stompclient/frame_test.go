@@ -1,10 +1,12 @@
 package stompclient
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -67,21 +69,44 @@ func TestEscapesAreUndone(t *testing.T) {
 	}
 }
 
+// FuzzReader reads bytes as they come and one by one: what is found is the same, and
+// within the limits.
 func FuzzReader(f *testing.F) {
 	f.Add([]byte("MESSAGE\nsubscription:a\ncontent-length:3\n\na\x00b\x00\nRECEIPT\nreceipt-id:1\n\n\x00"))
 	f.Add([]byte("ERROR\r\nmessage:no\\cgood\r\n\r\nbecause\x00"))
 	f.Add([]byte("\n\n\nMESSAGE\ncontent-length:99999999999999999999\n\n"))
+	f.Add([]byte("MESSAGE\na:1\na:2\n\nbody\x00\n\nMESSAGE\n:\n\n\x00"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		r := NewReader(strings.NewReader(string(in)), 1000)
-		for {
-			frame, err := r.Next()
-			if err != nil {
-				return
-			}
-			if len(frame.Body) > 1000 {
-				t.Fatalf("got a body of %d bytes, want at most 1000", len(frame.Body))
-			}
-			_ = unescape(frame.Get("message"))
+		whole := readFrames(t, bytes.NewReader(in))
+		single := readFrames(t, iotest.OneByteReader(bytes.NewReader(in)))
+		if diff := cmp.Diff(whole, single); diff != "" {
+			t.Errorf("(-at once +byte by byte):\n%s", diff)
 		}
 	})
+}
+
+// readFrames describes the frames of a stream, and how it ends.
+func readFrames(t *testing.T, in io.Reader) (all []string) {
+	t.Helper()
+	r := NewReader(in, 1000)
+	for {
+		frame, err := r.Next()
+		if err != nil {
+			return append(all, err.Error())
+		}
+		if len(frame.Body) > 1000 || len(frame.head) > maxHead {
+			t.Fatalf("got a body of %d bytes and headers of %d, want at most 1000 and %d", len(frame.Body), len(frame.head), maxHead)
+		}
+		one := string(frame.Command)
+		frame.Each(func(name, value []byte) {
+			one += "\n" + string(name) + ":" + string(value)
+			if first := frame.Get(string(name)); first == nil {
+				t.Fatalf("got no header %q, want the first of that name", name)
+			}
+			if text := unescape(value); unescape(appendEscaped(nil, text)) != text {
+				t.Fatalf("got %q escaped as %q, which says something else", text, appendEscaped(nil, text))
+			}
+		})
+		all = append(all, one+"\n\n"+string(frame.Body))
+	}
 }
