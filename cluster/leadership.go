@@ -23,6 +23,7 @@ var ErrNotLeader = errors.New("cluster: this node does not lead the shard")
 // that follow are close together.
 const (
 	leadershipEvery = 25 * time.Millisecond
+	leadershipAlone = 4 * leadershipEvery // by a node that nobody takes the leadership from
 	leadershipSoon  = time.Millisecond
 	leadershipLooks = 25 // close ones after an election
 )
@@ -128,15 +129,13 @@ func (n *Node) watchLeadership(ctx context.Context) {
 	groups := make([]string, len(n.logs))
 	soon := 0
 	for {
-		for shard := range n.logs {
-			leads, term := n.leadsNow(shard, &groups[shard])
-			if n.leadership.set(shard, leads, term) {
-				n.opts.Log.Info().Int("shard", shard).Bool("leads", leads).Uint64("term", term).Msg("leadership changed")
-			}
-		}
+		all := n.lookAtLeadership(groups)
 		pause := leadershipEvery
-		if soon > 0 {
+		switch {
+		case soon > 0:
 			pause, soon = leadershipSoon, soon-1
+		case all && !n.opts.clustered():
+			pause = leadershipAlone
 		}
 		t := time.NewTimer(pause)
 		select {
@@ -149,6 +148,20 @@ func (n *Node) watchLeadership(ctx context.Context) {
 		case <-t.C:
 		}
 	}
+}
+
+// lookAtLeadership notes which shards this node leads, and reports whether it leads
+// all of them.
+func (n *Node) lookAtLeadership(groups []string) (all bool) {
+	all = true
+	for shard := range n.logs {
+		leads, term := n.leadsNow(shard, &groups[shard])
+		all = all && leads
+		if n.leadership.set(shard, leads, term) {
+			n.opts.Log.Info().Int("shard", shard).Bool("leads", leads).Uint64("term", term).Msg("leadership changed")
+		}
+	}
+	return all
 }
 
 // listenElections has the next looks follow an election at once.

@@ -170,6 +170,9 @@ func peerName(p *server.PeerInfo) string {
 // that this one has never met since it started has an artificial name that
 // begins with a question mark.
 func (n *Node) Replicas(shard int) []string {
+	if !n.opts.clustered() {
+		return []string{n.opts.Node} // asked ten times a second for each shard: the server need not say it
+	}
 	replicas := n.ShardStats(shard).Replicas
 	names := make([]string, 0, len(replicas))
 	for _, r := range replicas {
