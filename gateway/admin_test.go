@@ -91,6 +91,7 @@ func TestAdmin(t *testing.T) {
 			503, "a shard has no leader",
 		},
 		{"metrics tell the version", ask{path: "/metrics"}, 200, `selvedge_gateway_build_info{node="n1",version="1.0"} 1`},
+		{"what an alert looks at begins at 0", ask{path: "/metrics"}, 200, `selvedge_gateway_panics_total{protocol="stomp"} 0`},
 		{"nodes are listed", ask{path: "/api/v1/nodes"}, 200, `"nodes":[{"name":"n1","state":"up"`},
 		{"queues are listed", ask{path: "/api/v1/queues"}, 200, `{"queues":[{"name":"orders","depth":2,`},
 		{

@@ -4,6 +4,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/selvedge-mq/selvedge/gateway/config"
 )
 
 // Why a connection is refused, as the metric says it.
@@ -41,7 +43,7 @@ func newMetrics(node, version string) (*metrics, *prometheus.Registry) {
 		Help:        "Always 1; the labels tell the node's name and version.",
 		ConstLabels: prometheus.Labels{"node": node, "version": version},
 	}).Set(1)
-	return &metrics{
+	m := &metrics{
 		accepted: counter("selvedge_gateway_connections_accepted_total", "Client connections that were handed to their protocol.", "protocol"),
 		refused:  counter("selvedge_gateway_connections_refused_total", "Client connections that were refused, by the reason.", "protocol", "reason"),
 		panics:   counter("selvedge_gateway_panics_total", "Connections that were closed because of a bug in the node.", "protocol"),
@@ -55,7 +57,26 @@ func newMetrics(node, version string) (*metrics, *prometheus.Registry) {
 		expiry: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "selvedge_gateway_certificate_expiry_seconds", Help: "When the certificate in force ends, as Unix time.",
 		}, []string{"use"}),
-	}, r
+	}
+	m.begin()
+	return m, r
+}
+
+// begin has the counters that alerts look at begin at 0: of one that appears with its
+// first event, that event is no increase.
+func (m *metrics) begin() {
+	for _, protocol := range []string{config.ProtocolSTOMP, config.ProtocolAMQP} {
+		m.accepted.WithLabelValues(protocol)
+		m.panics.WithLabelValues(protocol)
+		for _, reason := range []string{
+			refusedConnections, refusedAddress, refusedUser, refusedHandshake, refusedLogin, refusedLogins, refusedStarting,
+		} {
+			m.refused.WithLabelValues(protocol, reason)
+		}
+	}
+	for _, outcome := range []string{"done", "failed"} {
+		m.reloads.WithLabelValues(outcome)
+	}
 }
 
 // refuse counts a connection that is not served.

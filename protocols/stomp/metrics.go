@@ -38,6 +38,9 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: "selvedge_stomp_silent_connections_total", Help: "Connections closed without ERROR, by what their client did not do in time.",
 		}, []string{"cause"}),
 	}
+	for _, e := range silentEnds {
+		m.silent.WithLabelValues(e.cause) // so that the first one is an increase
+	}
 	if r == nil {
 		return m, nil
 	}
@@ -54,12 +57,15 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
+// silentEnds are the ends of connections whose client did not do something in time.
+var silentEnds = []struct {
+	err   error
+	cause string
+}{{errLogin, "login"}, {errBeat, "heart-beat"}, {errIdle, "idle"}, {errDeaf, "read"}}
+
 // ended counts a connection that was closed because its client was silent.
 func (m *metrics) ended(why error) {
-	for _, c := range []struct {
-		err   error
-		cause string
-	}{{errLogin, "login"}, {errBeat, "heart-beat"}, {errIdle, "idle"}, {errDeaf, "read"}} {
+	for _, c := range silentEnds {
 		if errors.Is(why, c.err) {
 			m.silent.WithLabelValues(c.cause).Inc()
 		}
