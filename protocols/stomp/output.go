@@ -1,9 +1,10 @@
 package stomp
 
 // apartFrom is the size in octets from which a payload is written from where it
-// stands, and not copied into the output: below it one write of several frames
-// is cheaper.
-const apartFrom = 16 << 10
+// stands, and not copied into the output: below it the copy is cheaper than a place
+// of its own in the write. BenchmarkWriteMessages compares the two; docs/performance.md
+// has its figures.
+const apartFrom = 8 << 10
 
 // apart is a part of the output in memory of its own, which nobody changes: the
 // payload of a delivery.

@@ -365,6 +365,7 @@ func (m *machine) giveBack(s *subscription) {
 // cancelled tells the client that the broker ended a subscription.
 func (m *machine) cancelled(s *subscription, err error) {
 	if s.closing || m.state != stateOpen {
+		m.drop(s) // what is written of it is not settled any more
 		return
 	}
 	s.closing = true
