@@ -82,7 +82,7 @@ func New(o Options) (*Node, error) {
 	}
 	n.log = n.base.With().Str("node", n.cfg.Node).Logger()
 	n.metrics, n.registry = newMetrics(n.cfg.Node, n.version)
-	if n.auth, err = auth.New(auth.Options{Users: n.cfg.Users, Anonymous: auth.Policy(n.cfg.Anonymous), Logins: n.cfg.MaxLogins}); err != nil {
+	if n.auth, err = auth.New(auth.Options{Users: n.cfg.Users, Anonymous: auth.Policy(n.cfg.Anonymous), Guest: n.cfg.AnonymousUser, Logins: n.cfg.MaxLogins}); err != nil {
 		return nil, err
 	}
 	if n.rules, err = auth.NewRules(n.cfg.Rules); err != nil {

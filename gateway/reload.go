@@ -55,7 +55,7 @@ func (n *Node) configText() []byte {
 func (n *Node) reload() {
 	c, err := n.load()
 	if err == nil {
-		err = n.auth.Replace(auth.Options{Users: c.Users, Anonymous: auth.Policy(c.Anonymous)})
+		err = n.auth.Replace(auth.Options{Users: c.Users, Anonymous: auth.Policy(c.Anonymous), Guest: c.AnonymousUser})
 	}
 	if err == nil {
 		err = n.rules.Replace(c.Rules)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/selvedge-mq/selvedge/gateway/auth"
 	"github.com/selvedge-mq/selvedge/gateway/config"
+	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/routing"
 )
 
@@ -33,6 +34,7 @@ func TestReload(t *testing.T) {
 		}
 	}
 	next := *c
+	next.Anonymous, next.AnonymousUser = "any", "bob"
 	next.Users, next.Rules, next.Prefetch = c.Users[1:], []auth.Rule{{Address: "q", Read: []string{"bob"}}}, 7
 	r.node.load = func() (*config.Config, error) { return &next, nil }
 	r.node.reload()
@@ -42,12 +44,15 @@ func TestReload(t *testing.T) {
 	if r.node.auth.Knows("alice") || !r.node.auth.Knows("bob") {
 		t.Error("got the former users, want bob alone")
 	}
+	if who, err := r.node.auth.Authenticate(t.Context(), protocols.Credentials{}); who.Name != "bob" || err != nil {
+		t.Errorf("got %+v, %v without a login, want bob", who, err)
+	}
 	on := routing.Queue("q")
 	if r.node.rules.Authorize(routing.Principal{Name: "bob"}, routing.ActionRead, on) != nil ||
 		r.node.rules.Authorize(routing.Principal{Name: "bob"}, routing.ActionWrite, on) == nil {
 		t.Error("got the former rules, want the new ones")
 	}
-	if log := r.log.String(); !strings.Contains(log, "changed settings need a restart") || !strings.Contains(log, "prefetch") {
+	if log := r.log.String(); !strings.Contains(log, "changed settings need a restart") || !strings.Contains(log, "prefetch") || strings.Contains(log, "anonymous") {
 		t.Errorf("got log %s, want the settings that need a restart", log)
 	}
 	r.node.load = func() (*config.Config, error) { return nil, errors.New("line 3 is wrong") }

@@ -67,6 +67,9 @@ func (u User) Check() error {
 type Options struct {
 	Users     []User
 	Anonymous Policy // empty means the default, see [Policy]
+	// Guest is the user who a client is that the policy admits without a login;
+	// empty: it is nobody.
+	Guest string
 	// Logins is how many logins of one address are checked at a time, those that
 	// wait for their turn among them; zero means 32. Replace does not change it.
 	Logins int
@@ -171,7 +174,7 @@ func (a *Authenticator) Authenticate(ctx context.Context, c protocols.Credential
 		return routing.Principal{}, denied("the mechanism " + c.Mechanism + " is not known")
 	case len(d.users) == 0 || silent:
 		if d.admits(c.Remote) {
-			return routing.Principal{Anonymous: true}, nil
+			return routing.Principal{Name: d.guest, Anonymous: d.guest == ""}, nil
 		}
 		return routing.Principal{}, denied(d.refusal())
 	}

@@ -35,6 +35,7 @@ func cheap(t *testing.T, password string) string {
 	return string(h)
 }
 
+// [stomp Connect_14] Whom a client is taken for.
 func TestAuthenticate(t *testing.T) {
 	users := []User{{Name: "alice", Password: cheap(t, "secret")}}
 	login := func(user, password string, from net.Addr) protocols.Credentials {
@@ -65,6 +66,9 @@ func TestAuthenticate(t *testing.T) {
 		{"with users an unknown name is refused in the same words", Options{Users: users}, login("bob", "secret", near), alice, "the user name or the password is wrong"},
 		{"with users a near client needs a login", Options{Users: users}, nobody(near), alice, "a login is required"},
 		{"with users and loopback a near client needs none", Options{Users: users, Anonymous: Loopback}, nobody(near), anonymous, ""},
+		{"a guest is the user that is set", Options{Users: users, Anonymous: Loopback, Guest: "alice"}, nobody(near), alice, ""},
+		{"a guest is still one whom the policy admits", Options{Users: users, Anonymous: Loopback, Guest: "alice"}, nobody(far), alice, "a login is required"},
+		{"a guest is nobody whose login is wrong", Options{Users: users, Anonymous: Any, Guest: "alice"}, login("mallory", "x", near), alice, "the user name or the password is wrong"},
 		{"with users and any a wrong login is still refused", Options{Users: users, Anonymous: Any}, login("alice", "x", near), alice, "the user name or the password is wrong"},
 		{"an unknown mechanism is refused", Options{Anonymous: Any}, protocols.Credentials{Mechanism: "NTLM", Remote: near}, alice, "the mechanism NTLM is not known"},
 		{"a client from nowhere is not near", Options{}, protocols.Credentials{}, alice, "only clients on the node's own machine"},
@@ -96,6 +100,7 @@ func TestAdminister(t *testing.T) {
 		{"with users an administrator may", Options{Users: users}, protocols.Credentials{User: "root", Password: "r", Remote: far}, ""},
 		{"with users others may not", Options{Users: users}, protocols.Credentials{User: "alice", Password: "a", Remote: near}, "not an administrator"},
 		{"with users a near client without a login may not", Options{Users: users, Anonymous: Any}, protocols.Credentials{Remote: near}, "log in as a user"},
+		{"a guest may not, though its user is an administrator", Options{Users: users, Anonymous: Any, Guest: "root"}, protocols.Credentials{Remote: near}, "log in as a user"},
 		{"with users a wrong password may not", Options{Users: users}, protocols.Credentials{User: "root", Password: "a", Remote: near}, "is wrong"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

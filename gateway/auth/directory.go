@@ -10,6 +10,7 @@ import (
 // directory is who there is: it never changes, it is replaced.
 type directory struct {
 	policy       Policy
+	guest        string // who a client without a login is; empty is nobody
 	users        map[string]login
 	certificates map[string]string // the user by the name in the certificate
 	scram        []string          // mechanisms of SCRAM that are offered, the best first
@@ -25,7 +26,7 @@ type login struct {
 
 func newDirectory(o Options) (*directory, error) {
 	d := &directory{
-		policy: o.Anonymous, users: make(map[string]login, len(o.Users)), certificates: make(map[string]string), replaced: make(chan struct{}),
+		policy: o.Anonymous, guest: o.Guest, users: make(map[string]login, len(o.Users)), certificates: make(map[string]string), replaced: make(chan struct{}),
 	}
 	switch d.policy {
 	case Loopback, Any, None:
@@ -41,6 +42,9 @@ func newDirectory(o Options) (*directory, error) {
 		if err := d.add(u); err != nil {
 			return nil, err
 		}
+	}
+	if _, known := d.users[d.guest]; d.guest != "" && !known {
+		return nil, fmt.Errorf("anonymous-user: there is no user %q", d.guest)
 	}
 	d.scram = d.scramOffered()
 	return d, nil

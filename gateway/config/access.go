@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -14,6 +15,8 @@ const (
 	keyUsers = "users"
 	keyRules = "rules"
 )
+
+const keyGuest = "anonymous-user" // a setting
 
 func (l *loader) readUsers(f yamlFile, e *ast.MappingValueNode) error {
 	if e == nil {
@@ -72,6 +75,19 @@ func (l *loader) readRules(f yamlFile, e *ast.MappingValueNode) error {
 			return f.fail(item, "rules: %w", err)
 		}
 		l.c.Rules = append(l.c.Rules, r)
+	}
+	return nil
+}
+
+// checkGuest refuses a name that no client could have.
+func (l *loader) checkGuest() error {
+	c := l.c
+	switch {
+	case c.AnonymousUser == "":
+	case !slices.ContainsFunc(c.Users, func(u auth.User) bool { return u.Name == c.AnonymousUser }):
+		return l.fail(keyGuest, fmt.Errorf("%q is not a user: add it under users", c.AnonymousUser))
+	case c.Anonymous == "" || c.Anonymous == string(auth.None):
+		return l.fail(keyGuest, errors.New("no client is admitted without a login: set anonymous to loopback or any"))
 	}
 	return nil
 }

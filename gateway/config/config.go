@@ -128,7 +128,8 @@ type Config struct {
 	AMQPSuspendedTime      time.Duration `name:"amqp-suspended-time" group:"AMQP" default:"10m" value:"D" help:"How long that is remembered at most when the connection has ended; a client asks for less, or none."`
 	AMQPWindow             int           `name:"amqp-window" group:"AMQP" default:"2048" value:"N" help:"Incoming window of a session, in transfers."`
 
-	Anonymous string `name:"anonymous" group:"Access" placeholder:"WHO" help:"Which clients are admitted without a login: loopback (of this machine), any or none. Default: loopback while no user is configured, then none."`
+	Anonymous     string `name:"anonymous" group:"Access" placeholder:"WHO" help:"Which clients are admitted without a login: loopback (of this machine), any or none. Default: loopback while no user is configured, then none."`
+	AnonymousUser string `name:"anonymous-user" group:"Access" placeholder:"NAME" help:"Which user a client without a login is, where anonymous admits it. Default: none, it has the rights of everyone alone."`
 
 	LogLevel  string `name:"log-level" group:"Logging" default:"info" value:"L" help:"Least level that is logged: trace, debug, info, warn or error."`
 	LogFormat string `name:"log-format" group:"Logging" default:"console" value:"F" help:"console for people or json for machines; on standard error."`

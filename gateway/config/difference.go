@@ -5,13 +5,16 @@ import (
 	"slices"
 )
 
+// reloaded are the settings that are in force as soon as the file has them.
+var reloaded = []string{"anonymous", keyGuest}
+
 // Differences lists the settings, and listeners, that differ between two
 // configurations and are read at the start alone: not the users, the rules and
 // who is admitted without a login.
 func Differences(a, b *Config) []string {
 	var names []string
 	for _, s := range Settings() {
-		if s.Name != "anonymous" && !reflect.DeepEqual(s.of(a), s.of(b)) {
+		if !slices.Contains(reloaded, s.Name) && !reflect.DeepEqual(s.of(a), s.of(b)) {
 			names = append(names, s.Name)
 		}
 	}

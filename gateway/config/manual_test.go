@@ -50,7 +50,7 @@ rules: # the first that matches an address decides alone; what none matches is c
     write: [alice]
 ` + "```" + `
 
-The file is looked at every ten seconds, and at SIGHUP: other users, rules and ` + "`anonymous`" + ` are in force at once. The connections of a
+The file is looked at every ten seconds, and at SIGHUP: other users, rules, ` + "`anonymous` and `anonymous-user`" + ` are in force at once. The connections of a
 user that is gone end; those of others go on, and what they have subscribed to or sent to already stays open to them. A mistake leaves
 everything as it was and is logged. The other settings need a restart.
 

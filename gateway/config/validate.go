@@ -117,7 +117,7 @@ func (l *loader) validate() error {
 			return l.fail(s.Name, err)
 		}
 	}
-	for _, part := range []func() error{l.checkNames, l.checkAddresses, l.checkTLS, l.checkSizes, l.checkOrigins, l.checkProxies, l.checkDisk, l.checkRoom, l.checkCluster, l.checkDeadLetter} {
+	for _, part := range []func() error{l.checkNames, l.checkAddresses, l.checkTLS, l.checkSizes, l.checkOrigins, l.checkProxies, l.checkDisk, l.checkRoom, l.checkCluster, l.checkDeadLetter, l.checkGuest} {
 		if err := part(); err != nil {
 			return err
 		}
