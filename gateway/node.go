@@ -39,6 +39,9 @@ type Options struct {
 	Load func() (*config.Config, error)
 	// Hangup asks for that at once; may be nil.
 	Hangup <-chan os.Signal
+	// Misspelled are variables of the environment that are logged because no setting
+	// reads them.
+	Misspelled []config.Misspelled
 }
 
 // Node is one running broker.
@@ -81,6 +84,9 @@ func New(o Options) (*Node, error) {
 		return nil, err
 	}
 	n.log = n.base.With().Str("node", n.cfg.Node).Logger()
+	for _, v := range o.Misspelled {
+		n.log.Warn().Str("variable", v.Name).Str("meant", v.Meant).Msg("no setting reads this variable of the environment: is it misspelled?")
+	}
 	n.metrics, n.registry = newMetrics(n.cfg.Node, n.version)
 	if n.auth, err = auth.New(auth.Options{Users: n.cfg.Users, Anonymous: auth.Policy(n.cfg.Anonymous), Guest: n.cfg.AnonymousUser, Logins: n.cfg.MaxLogins}); err != nil {
 		return nil, err

@@ -75,5 +75,6 @@ func (c *ServeCmd) Run(ctx context.Context, s Streams) error {
 	defer signal.Stop(hangup)
 	return gateway.Serve(ctx, gateway.Options{
 		Config: cfg, Version: buildVersion(), Out: s.Out, Err: s.Err, Load: load, Hangup: hangup,
+		Misspelled: config.FindMisspelled(os.Environ()),
 	})
 }

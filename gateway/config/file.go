@@ -113,10 +113,17 @@ func (f yamlFile) entries(n ast.Node, example string) ([]*ast.MappingValueNode, 
 	return nil, f.fail(n, "names and values are wanted here: write for example %q", example)
 }
 
+// mostKeys is how many known keys an error names.
+const mostKeys = 20
+
+// unknown says which key was probably meant, or which there are.
 func (f yamlFile) unknown(e *ast.MappingValueNode, keys []string) error {
 	key := keyOf(e)
 	if best := nearest(key, keys); best != "" {
 		return f.fail(e.Key, "unknown key %q: did you mean %q?", key, best)
+	}
+	if len(keys) > mostKeys {
+		return f.fail(e.Key, "unknown key %q: docs/config.md and selvedge serve --help have the known ones", key)
 	}
 	slices.Sort(keys)
 	return f.fail(e.Key, "unknown key %q: known here are %s", key, strings.Join(keys, ", "))

@@ -23,7 +23,8 @@ A node needs no configuration. Each setting has three spellings; what stands lat
 3. as a flag: ` + "`selvedge serve --send-timeout 15s`" + `
 
 Durations are written as ` + "`500ms`, `10s`, `5m`" + `, sizes as ` + "`64KiB`, `4MiB`" + ` or in bytes, addresses as ` + "`host:port`" + `
-(` + "`:61613`" + ` is every interface). A key that is not known is an error, so a slip of the pen does not go unnoticed.
+(` + "`:61613`" + ` is every interface). A key that is not known is an error, so a slip of the pen does not go unnoticed;
+of variables, those that differ from a setting by a letter or two are logged.
 `
 
 const manualTail = `

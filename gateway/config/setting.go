@@ -43,7 +43,7 @@ func (s Setting) Flag() string { return "--" + s.Name }
 
 // Env returns the setting's name in the environment.
 func (s Setting) Env() string {
-	return "SELVEDGE_" + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(s.Name, "-", "_"))
 }
 
 // Key returns the setting's spelling in the file.
