@@ -137,6 +137,58 @@ func TestADeafSTOMPClientHoldsNobodyUp(t *testing.T) {
 	inBounds(t, []*harness.Node{n})
 }
 
+// What a deaf client costs is bounded in octets too, with a prefetch of a thousand
+// messages of any size: others get everything meanwhile, and then what was kept for it.
+func TestADeafSTOMPClientCostsABoundedMemory(t *testing.T) {
+	const count, size = 300, 1 << 20
+	n := harness.Start(t, harness.Options{})
+	deaf := connectRaw(t, n.STOMP)
+	for _, destination := range []string{"/queue/large", "/topic/large"} {
+		deaf.write(t, fmt.Sprintf("SUBSCRIBE\nid:%s\ndestination:%s\nack:client-individual\nreceipt:r\n\n\x00", destination, destination))
+		if command, text := deaf.frame(t); command != "RECEIPT" {
+			t.Fatalf("SUBSCRIBE: got %s %s, want RECEIPT", command, text)
+		}
+	}
+	hears := connectRaw(t, n.STOMP)
+	subscribe(t, hears, "/topic/large", 10)
+	x := connectRaw(t, n.STOMP)
+	ok(t, "deadline", x.nc.SetDeadline(time.Now().Add(harness.Patience)))
+	body := strings.Repeat(".", size)
+	for i := range count { // hears takes one of the topic for each, so that none is dropped for it
+		for _, kind := range []string{"queue", "topic"} {
+			_, err := fmt.Fprintf(x.nc, "SEND\ndestination:/%s/large\npersistent:true\nn:%d\ncontent-length:%d\n\n%s\x00", kind, i, size, body)
+			ok(t, "send", err)
+		}
+		acknowledge(t, hears, numbered(t, hears, i))
+	}
+	harness.AwaitDepth(t, n.HTTP, "large", count)
+	inBounds(t, []*harness.Node{n})
+	ok(t, "the deaf client goes", deaf.nc.Close())
+	subscribe(t, hears, "/queue/large", 10)
+	seen := make(map[string]bool)
+	for range count {
+		f := message(t, hears)
+		_, rest, _ := strings.Cut(f, "\nn:")
+		number, _, _ := strings.Cut(rest, "\n")
+		seen[number] = true
+		acknowledge(t, hears, f)
+	}
+	if len(seen) != count {
+		t.Errorf("got %d different messages of %d", len(seen), count)
+	}
+	harness.AwaitDepth(t, n.HTTP, "large", 0)
+}
+
+// numbered reads the next MESSAGE, which has to have that number.
+func numbered(t *testing.T, x *raw, i int) string {
+	t.Helper()
+	f := message(t, x)
+	if !strings.Contains(f[:min(len(f), 500)], fmt.Sprintf("\nn:%d\n", i)) {
+		t.Fatalf("got %.300q, want the message %d", f, i)
+	}
+	return f
+}
+
 // A client that promised heart-beats and sends none is found out two intervals and
 // a second later, not earlier: what it held goes to others, marked.
 func TestSTOMPHeartBeatsThatStopGiveTheMessagesBack(t *testing.T) {

@@ -258,7 +258,7 @@ func (m *machine) regrant(s *subscription, n int32) {
 func (m *machine) grantAgain() {
 	for _, s := range m.regranted {
 		if !s.closing && m.session != nil {
-			s.sub.Grant(s.regranted)
+			m.grant(s, s.regranted)
 		}
 		s.regranted = 0
 	}

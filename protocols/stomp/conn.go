@@ -276,6 +276,7 @@ func (c *conn) work() {
 	}
 	c.m.pump()
 	c.m.grantAgain()
+	c.m.refill()
 	c.m.progress()
 	c.m.count()
 }

@@ -57,7 +57,7 @@ func (m *machine) gathered(g *gathering, p routing.Piece) {
 		}
 		d.sub.sub.Settle(d.d.Tag, outcome, nil, 0)
 		m.regrant(d.sub, 1)
-		m.backlog.pop()
+		m.held -= m.backlog.pop().size
 		return
 	}
 	g.whole = append(g.whole, p.Bytes...)

@@ -79,6 +79,8 @@ type machine struct {
 	lenient   bool   // an acknowledgment may name a message that needs none
 	acks      map[ackKey]ackPlace
 	backlog   ring[delivery]
+	held      int             // octets of the backlog
+	short     []*subscription // have credit that there is no room for
 	outgoing  *outgoing       // the MESSAGE that is written in pieces; nil without
 	written   []*subscription // have messages in out that are not counted as written
 	regranted []*subscription // have credit that the broker does not know of
@@ -242,7 +244,7 @@ func (m *machine) wrote(s *subscription, n int32) {
 	}
 	m.consumed(s, int(n))
 	if m.state == stateOpen {
-		s.sub.Grant(n)
+		m.grant(s, n)
 	}
 }
 

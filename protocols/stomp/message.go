@@ -14,7 +14,7 @@ func (m *machine) deliver(ds []delivery) {
 		return // the end of the session gives them back
 	}
 	for i := range ds {
-		m.backlog.push(ds[i])
+		m.accept(ds[i])
 	}
 }
 
@@ -37,7 +37,7 @@ func (m *machine) pump() {
 		if d.gathering != nil {
 			return
 		}
-		m.backlog.pop()
+		m.held -= m.backlog.pop().size
 	}
 }
 

@@ -15,6 +15,7 @@ type metrics struct {
 	errors      *prometheus.CounterVec
 	unreadable  prometheus.Counter
 	silent      *prometheus.CounterVec
+	returned    prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -37,6 +38,9 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		silent: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "selvedge_stomp_silent_connections_total", Help: "Connections closed without ERROR, by what their client did not do in time.",
 		}, []string{"cause"}),
+		returned: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "selvedge_stomp_returned_messages_total", Help: "Deliveries that went back because as much waited for their client as may.",
+		}),
 	}
 	for _, e := range silentEnds {
 		m.silent.WithLabelValues(e.cause) // so that the first one is an increase
@@ -51,6 +55,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m.errors = register(r, m.errors, &err)
 	m.unreadable = register(r, m.unreadable, &err)
 	m.silent = register(r, m.silent, &err)
+	m.returned = register(r, m.returned, &err)
 	if err != nil {
 		return nil, fmt.Errorf("stomp: register metrics: %w", err)
 	}

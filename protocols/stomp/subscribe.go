@@ -94,6 +94,8 @@ func (m *machine) open(s *subscription, o routing.SubscribeOptions, token uint64
 		o.Settled = o.Durable == "" && (o.Address.Kind == routing.KindTopic || o.Address.Kind == routing.KindTempTopic)
 		s.settles = !o.Settled
 	}
+	topic := o.Address.Kind == routing.KindTopic || o.Address.Kind == routing.KindTempTopic
+	s.returns = !topic || o.Durable != ""
 	m.subCount++
 	s.prefetch = max(1, min(s.prefetch, mostCredit-m.credit))
 	m.credit += s.prefetch
@@ -267,7 +269,7 @@ func (m *machine) start(s *subscription) {
 	if s == nil || s.closing || m.state != stateOpen {
 		return
 	}
-	s.sub.Grant(s.prefetch)
+	m.grant(s, s.prefetch)
 	if s.browse {
 		s.sub.Drain()
 	}
@@ -334,6 +336,7 @@ func (m *machine) handAll(s *subscription) {
 	for range m.backlog.len() { // once round, so that the order of the others stays
 		d := m.backlog.pop()
 		if d.sub == s {
+			m.held -= d.size
 			m.hand(&d)
 			continue
 		}
@@ -353,10 +356,12 @@ func (m *machine) consumed(s *subscription, n int) {
 func (m *machine) giveBack(s *subscription) {
 	for range m.backlog.len() { // once round, so that the order of the others stays
 		d := m.backlog.pop()
-		switch {
-		case s != nil && d.sub != s:
+		if s != nil && d.sub != s {
 			m.backlog.push(d)
-		case (d.sub.mode != ackAuto || d.sub.settles) && m.session != nil && !d.sub.closing:
+			continue
+		}
+		m.held -= d.size
+		if (d.sub.mode != ackAuto || d.sub.settles) && m.session != nil && !d.sub.closing {
 			d.sub.sub.Settle(d.d.Tag, routing.Outcome{Kind: routing.Released}, nil, 0)
 		}
 	}

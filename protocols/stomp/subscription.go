@@ -41,6 +41,12 @@ type subscription struct {
 	encoded int32         // auto: in out and not granted again
 	owed    int32         // credit given back by transactions that were aborted
 
+	granted  int32 // credit that the broker has
+	withheld int32 // credit that it gets when there is room
+	size     int   // about how many octets a message has
+	recalled bool  // the broker gives its credit back: what still comes goes back
+	returns  bool  // what is released comes again
+
 	regranted int32 // credit of settled deliveries that the broker is to be told of
 	closing   bool  // UNSUBSCRIBE was taken, or the broker ended it
 
@@ -52,6 +58,7 @@ type subscription struct {
 type delivery struct {
 	sub       *subscription
 	d         routing.Delivery
+	size      int        // octets, as it came
 	gathering *gathering // what has come of it, while it is made whole; nil without
 }
 
@@ -74,9 +81,10 @@ func (s *subscription) Deliver(ds []routing.Delivery) {
 	s.deliveries.Put(items...)
 }
 
-// Drained tells the owner that a browser has seen what there is.
+// Drained tells the owner that a browser has seen what there is, or that the broker has
+// given its credit back.
 func (s *subscription) Drained(n uint32) {
-	s.events.Put(event{run: func(m *machine) { m.browsed(s, n) }})
+	s.events.Put(event{run: func(m *machine) { m.drained(s, n) }})
 }
 
 // Closed tells the owner that the broker ended the subscription.
