@@ -139,8 +139,8 @@ func (f *clientFlags) openSender(ctx context.Context, d destination, timeout tim
 	return s, nil
 }
 
-// openSource connects to receive from the destination. Credit bounds the
-// messages under way, most those that will be asked for; 0 means no bound.
+// openSource connects to receive from the destination. Most bounds the messages that
+// will be asked for; 0 means no bound.
 func (f *clientFlags) openSource(ctx context.Context, d destination, most int) (s source, err error) {
 	at, err := f.server()
 	if err != nil {

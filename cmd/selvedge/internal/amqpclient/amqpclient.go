@@ -5,6 +5,7 @@
 package amqpclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -136,11 +137,7 @@ func (c *Conn) beat() {
 func (c *Conn) Serve(h Handler) error {
 	defer close(c.served)
 	err := c.serve(h)
-	if err == nil {
-		c.out.Fail(ErrClosed)
-	} else {
-		c.out.Fail(err)
-	}
+	c.out.Fail(cmp.Or(err, ErrClosed))
 	return err
 }
 

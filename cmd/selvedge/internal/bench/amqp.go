@@ -2,8 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
-	"sync"
 
 	"github.com/selvedge-mq/selvedge/cmd/selvedge/internal/amqpclient"
 )
@@ -11,15 +9,7 @@ import (
 // amqpDriver speaks AMQP 1.0 with a client of the bench's own.
 type amqpDriver struct{ opts *Options }
 
-// amqpLink is what both directions share.
-type amqpLink struct {
-	conn   *amqpclient.Conn
-	ended  chan struct{}
-	wg     sync.WaitGroup
-	failed error // why Serve ended; to be read after ended is closed
-}
-
-func (d *amqpDriver) dial(ctx context.Context, server string) (*amqpLink, error) {
+func (d *amqpDriver) dial(ctx context.Context, server string) (*line[*amqpclient.Conn], error) {
 	at, err := d.opts.reach(server, AMQP)
 	if err != nil {
 		return nil, err
@@ -28,43 +18,12 @@ func (d *amqpDriver) dial(ctx context.Context, server string) (*amqpLink, error)
 	if err != nil {
 		return nil, err
 	}
-	return &amqpLink{conn: conn, ended: make(chan struct{})}, nil
-}
-
-// serve hands what the broker sends to h until the connection ends.
-func (l *amqpLink) serve(h amqpclient.Handler) {
-	l.wg.Go(func() {
-		defer close(l.ended)
-		l.failed = l.conn.Serve(h)
-	})
-}
-
-func (l *amqpLink) done() <-chan struct{} { return l.ended }
-
-func (l *amqpLink) err() error {
-	if l.failed == nil {
-		return errors.New("the broker closed the connection")
-	}
-	return l.failed
-}
-
-func (l *amqpLink) close(ctx context.Context) error {
-	err := l.conn.Close(ctx)
-	l.wg.Wait()
-	if err == nil {
-		err = l.failed
-	}
-	return err
-}
-
-func (l *amqpLink) abort() {
-	l.conn.Abort()
-	l.wg.Wait()
+	return newLine(conn), nil
 }
 
 // amqpOutlet sends over a link for each queue and hands outcomes on.
 type amqpOutlet struct {
-	*amqpLink
+	*line[*amqpclient.Conn]
 	opts      *Options
 	confirmer confirmer
 	template  *amqpclient.Template
@@ -77,10 +36,10 @@ func (d *amqpDriver) produce(ctx context.Context, server string, c confirmer) (o
 		return nil, err
 	}
 	o := &amqpOutlet{
-		amqpLink: l, opts: d.opts, confirmer: c,
+		line: l, opts: d.opts, confirmer: c,
 		template: amqpclient.NewTemplate(d.opts.Persistent), senders: make(map[int]*amqpclient.Sender),
 	}
-	l.serve(o)
+	l.serve(func() error { return l.conn.Serve(o) })
 	return o, nil
 }
 
@@ -107,7 +66,7 @@ func (o *amqpOutlet) Message(*amqpclient.Receiver, []byte, bool) {}
 
 // amqpInlet hands messages on.
 type amqpInlet struct {
-	*amqpLink
+	*line[*amqpclient.Conn]
 	receiver receiver
 }
 
@@ -116,8 +75,8 @@ func (d *amqpDriver) consume(ctx context.Context, server string, queues []int, r
 	if err != nil {
 		return nil, err
 	}
-	in := &amqpInlet{amqpLink: l, receiver: r}
-	l.serve(in)
+	in := &amqpInlet{line: l, receiver: r}
+	l.serve(func() error { return l.conn.Serve(in) })
 	ackEvery := map[string]int{AckEach: 1, AckBatch: d.opts.Credit / 2, AckAuto: 0}[d.opts.Ack]
 	if d.opts.Ack == AckBatch {
 		ackEvery = max(ackEvery, 1)

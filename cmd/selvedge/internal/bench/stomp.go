@@ -11,15 +11,7 @@ import (
 // stompDriver speaks STOMP with a client of the bench's own.
 type stompDriver struct{ opts *Options }
 
-// stompLink is what both directions share.
-type stompLink struct {
-	conn   *stompclient.Conn
-	ended  chan struct{}
-	wg     sync.WaitGroup
-	failed error // why Serve ended; to be read after ended is closed
-}
-
-func (d *stompDriver) dial(ctx context.Context, server string) (*stompLink, error) {
+func (d *stompDriver) dial(ctx context.Context, server string) (*line[*stompclient.Conn], error) {
 	at, err := d.opts.reach(server, STOMP)
 	if err != nil {
 		return nil, err
@@ -28,43 +20,12 @@ func (d *stompDriver) dial(ctx context.Context, server string) (*stompLink, erro
 	if err != nil {
 		return nil, err
 	}
-	return &stompLink{conn: conn, ended: make(chan struct{})}, nil
-}
-
-// serve hands what the broker sends to h until the connection ends.
-func (l *stompLink) serve(h stompclient.Handler) {
-	l.wg.Go(func() {
-		defer close(l.ended)
-		l.failed = l.conn.Serve(h)
-	})
-}
-
-func (l *stompLink) done() <-chan struct{} { return l.ended }
-
-func (l *stompLink) err() error {
-	if l.failed == nil {
-		return stompclient.ErrClosed
-	}
-	return l.failed
-}
-
-func (l *stompLink) close(ctx context.Context) error {
-	err := l.conn.Close(ctx)
-	l.wg.Wait()
-	if err == nil {
-		err = l.failed
-	}
-	return err
-}
-
-func (l *stompLink) abort() {
-	l.conn.Abort()
-	l.wg.Wait()
+	return newLine(conn), nil
 }
 
 // stompOutlet sends and hands receipts on.
 type stompOutlet struct {
-	*stompLink
+	*line[*stompclient.Conn]
 	opts      *Options
 	confirmer confirmer
 	templates map[int]*stompclient.Template // by queue; used by the sender alone
@@ -75,8 +36,8 @@ func (d *stompDriver) produce(ctx context.Context, server string, c confirmer) (
 	if err != nil {
 		return nil, err
 	}
-	o := &stompOutlet{stompLink: l, opts: d.opts, confirmer: c, templates: make(map[int]*stompclient.Template)}
-	l.serve(o)
+	o := &stompOutlet{line: l, opts: d.opts, confirmer: c, templates: make(map[int]*stompclient.Template)}
+	l.serve(func() error { return l.conn.Serve(o) })
 	return o, nil
 }
 
@@ -101,7 +62,7 @@ func (o *stompOutlet) Message(stompclient.Message) {}
 
 // stompInlet hands messages on and acknowledges them.
 type stompInlet struct {
-	*stompLink
+	*line[*stompclient.Conn]
 	opts     *Options
 	receiver receiver
 	ready    chan struct{} // has a value after the receipt of the last subscription; capacity 1
@@ -122,8 +83,8 @@ func (d *stompDriver) consume(ctx context.Context, server string, queues []int, 
 	if err != nil {
 		return nil, err
 	}
-	in := &stompInlet{stompLink: l, opts: d.opts, receiver: r, ready: make(chan struct{}, 1), pending: make(map[int]*batch)}
-	l.serve(in)
+	in := &stompInlet{line: l, opts: d.opts, receiver: r, ready: make(chan struct{}, 1), pending: make(map[int]*batch)}
+	l.serve(func() error { return l.conn.Serve(in) })
 	for i, q := range queues {
 		receipt := stompclient.Unconfirmed
 		if i == len(queues)-1 {
@@ -197,5 +158,5 @@ func (in *stompInlet) close(ctx context.Context) error {
 		}
 	}
 	in.mu.Unlock()
-	return in.stompLink.close(ctx)
+	return in.line.close(ctx)
 }

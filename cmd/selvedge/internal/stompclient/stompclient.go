@@ -6,6 +6,7 @@
 package stompclient
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -141,11 +142,7 @@ func (c *Conn) connect(ctx context.Context, addr string, opts Options) error {
 func (c *Conn) Serve(h Handler) error {
 	defer close(c.served)
 	err := c.serve(h)
-	if err == nil {
-		c.out.Fail(ErrClosed)
-	} else {
-		c.out.Fail(err)
-	}
+	c.out.Fail(cmp.Or(err, ErrClosed))
 	return err
 }
 
