@@ -15,6 +15,7 @@ type flight struct {
 	expect   uint64 // the record's sequence is expect+1
 	answered bool
 	refused  bool // the log had no room for it
+	then     []func()
 }
 
 const (
@@ -140,7 +141,8 @@ func (l *leader) flush() bool {
 		l.s.ApplySoft(b)
 		return true
 	}
-	f := &flight{batch: b, expect: l.lastExpected(), answered: b.Rec == nil}
+	f := &flight{batch: b, expect: l.lastExpected(), answered: b.Rec == nil, then: l.attested}
+	l.attested = nil
 	l.flights = append(l.flights, f)
 	if b.Rec != nil {
 		l.e.metrics.batch.Observe(float64(b.Entries))
@@ -204,8 +206,20 @@ func (l *leader) applyAnswered() {
 		}
 		if err := l.s.Apply(first.expect+1, first.batch.Rec, first.batch); err != nil {
 			l.failed = err
+			return
+		}
+		for _, f := range first.then {
+			f()
 		}
 	}
+}
+
+// attest calls f when it is certain that no other leader had logged anything when attest
+// was called: once a record is in the log that was composed after that. The lease says
+// less: a leader may be deposed within it. [invariant 2]
+func (l *leader) attest(f func()) {
+	l.s.Attest()
+	l.attested = append(l.attested, f)
 }
 
 func (l *leader) allAnswered() bool {

@@ -38,6 +38,7 @@ type leader struct {
 	settles  []*waiting[*settleBatch]
 	pieces   []pieceFor // reads that go to the outlets
 	openings openings
+	attested []func()           // called when the open record is in the log
 	outlets  map[string]*outlet // by node
 	awaiting map[string]bool    // nodes that have not reported
 	nodes    map[uint64]string  // by session, of those that have reported

@@ -16,7 +16,7 @@ const (
 	leastPause = 100 * time.Millisecond
 	mostPause  = 2 * time.Second
 	// fullFor is how long a word that a log has no room counts; it is repeated
-	// with each try and each heartbeat.
+	// with each try and each heartbeat, and ends with a later epoch.
 	fullFor = mostPause + time.Second
 )
 
@@ -64,7 +64,7 @@ func (l *leader) noRoom(f *flight, err error) bool {
 	if !now.Before(l.space.retry) {
 		l.space.later(now)
 	}
-	l.e.tellFull(l.shard, true)
+	l.tellFull(true)
 	return true
 }
 
@@ -73,7 +73,7 @@ func (l *leader) tryAgain(now time.Time) {
 	if !l.space.on() {
 		return
 	}
-	l.e.tellFull(l.shard, true)
+	l.tellFull(true)
 	if now.Before(l.space.retry) || !l.allAnswered() {
 		return
 	}
@@ -96,7 +96,7 @@ func (l *leader) hasRoom() {
 	}
 	l.space = noSpace{}
 	l.e.setFull(l.shard, false)
-	l.e.tellFull(l.shard, false)
+	l.tellFull(false)
 }
 
 // appendEpoch appends the first record of an epoch, as often as the log has no
@@ -115,7 +115,7 @@ func (l *leader) appendEpoch(ctx context.Context, rec []byte) (uint64, error) {
 			l.sayFull(err)
 		}
 		l.space.later(time.Now())
-		l.e.tellFull(l.shard, true)
+		l.tellFull(true)
 		if wait(ctx, l.space.pause); ctx.Err() != nil {
 			l.e.setFull(l.shard, false)
 			return 0, ctx.Err()
@@ -167,16 +167,24 @@ func (e *Engine) setFull(n int, full bool) {
 	delete(e.full, n)
 }
 
-// tellFull tells every node that a shard takes nothing for now, or does again.
-func (e *Engine) tellFull(n int, full bool) {
-	for _, node := range e.up() {
-		e.opts.Peers.Send(node, LaneControl, append(head{verb: verbFull, shard: n}.append(nil), flag(full)))
+// tellFull tells every node that the shard takes nothing for now, or does again. The
+// word is of the last epoch that this node knows of: who takes a shard over has none yet.
+func (l *leader) tellFull(full bool) {
+	epoch := l.s.Epoch()
+	msg := append(head{verb: verbFull, shard: l.shard, epoch: epoch}.append(nil), flag(full))
+	for _, node := range l.e.up() {
+		l.e.opts.Peers.Send(node, LaneControl, msg)
 	}
-	e.portals[n].setFull(full)
+	p := l.e.portals[l.shard]
+	p.box.Put(func() { p.setFull(epoch, full) })
 }
 
-// setFull takes the word that the shard takes nothing for now, or does again.
-func (p *portal) setFull(full bool) {
+// setFull takes the word that the shard takes nothing for now, or does again. That of a
+// former leader does not count: the log took the record of a later epoch.
+func (p *portal) setFull(epoch uint32, full bool) {
+	if epoch < p.epoch {
+		return
+	}
 	if !full {
 		p.full.Store(nil)
 		return

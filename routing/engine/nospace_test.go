@@ -125,6 +125,39 @@ func TestNoSpace_ATakeoverWaitsForRoom(t *testing.T) {
 	})
 }
 
+// A leader that was elected before the record that had no room was in did not say that
+// there was room: sends went on to be refused until the former leader's word was over. Its
+// last word may also come late.
+func TestNoSpace_ANewEpochIsAWordThatThereIsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 1, impatient)
+		a, b := c.nodes[0], c.nodes[1]
+		a.fabric.Lead(0)
+		clients := []*client{a.client(t), b.client(t), c.nodes[2].client(t)}
+		for i, p := range clients {
+			p.send(1, "q", "x", true)
+			wantCode(t, "send at "+c.nodes[i].peers.node, p.result(1), routing.CodeOK)
+		}
+		fill(a)
+		clients[0].send(2, "q", "caught", true)
+		<-time.After(time.Second)
+		for i, p := range clients {
+			p.send(3, "q", "refused", true)
+			wantCode(t, "send at "+c.nodes[i].peers.node, p.result(3), routing.CodeFull)
+		}
+		late := c.net.plug("c") // a goes on to say that it has no room
+		<-time.After(200 * time.Millisecond)
+		b.fabric.Lead(0)
+		<-time.After(200 * time.Millisecond)
+		late()
+		<-time.After(200 * time.Millisecond)
+		for i, p := range clients {
+			p.send(4, "q", "y", true)
+			wantCode(t, "send at "+c.nodes[i].peers.node, p.result(4), routing.CodeOK)
+		}
+	})
+}
+
 // A log that fails for any other reason is told once, not with each try.
 func TestNoSpace_ALeaderThatDoesNotComeToWorkSaysSoOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -167,7 +167,8 @@ var receivers = map[verb]receiver{
 	},
 	verbFull: func(e *Engine, _ string, h head, c *cursor.Cursor, _ int) bool {
 		if full := c.Octet() != 0; !c.Bad {
-			e.portals[h.shard].setFull(full)
+			p := e.portals[h.shard]
+			p.box.Put(func() { p.setFull(h.epoch, full) })
 		}
 		return false
 	},

@@ -156,10 +156,14 @@ func (p *portal) transmit(l *outLane, b *outBatch) bool {
 	return p.e.opts.Peers.Send(p.leader, l.peer, b.settles.append(p.head(verbSettle).append(nil)))
 }
 
-// announce takes note of who leads the shard.
+// announce takes note of who leads the shard. A later epoch says that the log has room:
+// it took the record with which the epoch begins.
 func (p *portal) announce(node string, epoch uint32) {
 	if epoch < p.epoch || epoch == p.epoch && node == p.leader {
 		return
+	}
+	if epoch > p.epoch {
+		p.full.Store(nil)
 	}
 	p.rejoin()
 	p.leader, p.epoch = node, epoch

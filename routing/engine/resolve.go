@@ -105,17 +105,19 @@ func (l *leader) sendVerdict(tx shard.TxID, participant int, commit bool) {
 }
 
 // verdict carries a coordinator's word out, if there is room: it will come again. If there is nothing to do any more, the
-// coordinator is told, but only under the lease: without, another leader may know
-// of a part that this one has not heard of.
+// coordinator is told, once that is certain: another leader may have logged a part that
+// this one has not heard of.
 func (l *leader) verdict(tx shard.TxID, commit bool, coordinator int) {
 	participant := l.shard
 	switch {
 	case l.s.Full():
 	case l.s.Holds(tx):
 		l.s.Resolve(tx, commit)
-	case l.lease.held(time.Now()):
-		msg := binary.BigEndian.AppendUint16(appendTx(nil, tx), uint16(participant))
-		l.e.toLeader(coordinator, verbCarried, msg, func(at *leader) { at.carriedOut(tx, participant) })
+	default:
+		l.attest(func() {
+			msg := binary.BigEndian.AppendUint16(appendTx(nil, tx), uint16(participant))
+			l.e.toLeader(coordinator, verbCarried, msg, func(at *leader) { at.carriedOut(tx, participant) })
+		})
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/selvedge-mq/selvedge/routing"
+	"github.com/selvedge-mq/selvedge/routing/engine"
 	"github.com/selvedge-mq/selvedge/routing/memlog"
 )
 
@@ -102,6 +103,36 @@ func TestTemporary_SurvivesItsLeaderAndNotItsNode(t *testing.T) {
 		if got := c.nodes[2].Stats().Counts.Deleted; got == 0 {
 			t.Error("got no dropped message counted")
 		}
+	})
+}
+
+// A leader that did not know yet that another one leads answered, within its lease, that
+// a temporary queue does not exist which the other one had just made.
+func TestTemporary_ThatTheNextLeaderHasMadeIsNotDeniedByTheOneBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 1, nil)
+		a, b := c.nodes[0], c.nodes[1]
+		a.fabric.Lead(0)
+		owner, p, i := b.client(t), c.nodes[2].client(t), c.nodes[2].client(t)
+		for token, x := range []*client{owner, p} {
+			x.send(uint64(token), "q", "x", true)
+			wantCode(t, "send", x.result(uint64(token)), routing.CodeOK)
+		}
+		a.serves(t, 0)
+		c.net.losing(func(from, _ string, _ engine.Lane) bool { return from == "b" }) // nobody hears of b's epoch
+		b.fabric.Usurp(0)
+		q := owner.s.CreateTemporary(routing.KindTempQueue, owner, 2)
+		wantCode(t, "create", owner.result(2), routing.CodeOK)
+		p.sendTo(3, q, "persistent")
+		p.s.Send(&routing.Envelope{Address: q, Encoding: routing.EncodingSTOMP, Payload: []byte("not")}, p, 4)
+		i.read(5, q)
+		tx := p.s.Begin()
+		tx.Send(&routing.Envelope{Address: q, Encoding: routing.EncodingSTOMP, Payload: []byte("in a transaction")}, p, 6)
+		tx.Commit(p, 7)
+		for token, want := range map[uint64]routing.Code{3: routing.CodeOK, 4: routing.CodeOK, 7: routing.CodeOK} {
+			wantCode(t, "send to it", p.result(token), want)
+		}
+		wantCode(t, "read it", i.result(5), routing.CodeLocked)
 	})
 }
 

@@ -52,7 +52,7 @@ func (s *Shard) rewriteEntry(seq uint64, e *entry) {
 		if l := s.lanes[id]; l != nil && l.home == seq {
 			s.begin()
 			s.touchLane(id, l)
-			s.open.lanesDue = true
+			s.open.due = true
 		}
 	case kindPart:
 		s.rewritePart(seq, e)

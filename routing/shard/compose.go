@@ -17,7 +17,7 @@ type open struct {
 	parts      int
 	softs      []soft
 	lanes      []LaneID // touched by the requests composed
-	lanesDue   bool     // their states are to be logged, whatever else is
+	due        bool     // it is to be logged, with the states of the lanes, whatever else is in it
 	nextKey    uint64
 	nextQueue  uint32
 	softComing int64 // bytes of non-persistent messages composed and not applied
@@ -90,7 +90,7 @@ func (s *Shard) Composed() (size int, anything, soft bool) {
 	return len(s.open.buf), logged || soft, soft
 }
 
-func (o *open) logged() bool { return o.entries > 0 || o.lanesDue }
+func (o *open) logged() bool { return o.entries > 0 || o.due }
 
 // Seal ends the open record and returns it, nil if nothing was composed. now is
 // the leader's clock in Unix milliseconds.
@@ -123,7 +123,7 @@ func (s *Shard) Seal(now int64) *Batch {
 	}
 	o.last = len(o.buf)
 	o.buf, o.softs, o.lanes, o.entries, o.messages, o.parts = nil, nil, o.lanes[:0], 0, 0, 0
-	o.lanesDue = false
+	o.due = false
 	return b
 }
 
@@ -151,6 +151,23 @@ func (l *lane) answer(number uint64, c routing.Code) {
 	l.pending = append(l.pending, Answer{Number: number, Code: c})
 }
 
+// deny answers a request that does not fit what the log says. Another leader may have
+// logged since what this one misses, so the answer stands in the log itself before it is
+// given: no later epoch has begun then. What is stale or invalid stays so, whoever leads.
+func (s *Shard) deny(l *lane, number uint64, c routing.Code) {
+	l.answer(number, c)
+	if c != routing.CodeStale && c != routing.CodeInvalid {
+		s.open.due = true
+	}
+}
+
+// Attest has the open record logged though there may be nothing in it. When it is applied
+// it is certain that what this state says was true, for whoever leads.
+func (s *Shard) Attest() {
+	s.begin()
+	s.open.due = true
+}
+
 // Send composes the enqueue of an envelope. It reports false when the number is
 // not the lane's next one: a repetition, or a request out of order.
 func (s *Shard) Send(id LaneID, number uint64, env []byte) bool {
@@ -161,7 +178,7 @@ func (s *Shard) Send(id LaneID, number uint64, env []byte) bool {
 	q, persistent, code := s.target(env)
 	switch {
 	case code != routing.CodeOK:
-		l.answer(number, code)
+		s.deny(l, number, code)
 	case persistent:
 		s.composeEnqueue(q, env, nil)
 	case !s.softFits(len(env)):

@@ -148,7 +148,7 @@ func (s *Shard) SendLarge(lane LaneID, number uint64, id UploadID, bytes int64, 
 	q, _, code := s.target(env)
 	if code != routing.CodeOK {
 		s.abort(u)
-		l.answer(number, code)
+		s.deny(l, number, code)
 		return true
 	}
 	u.coming = s.open.nextKey

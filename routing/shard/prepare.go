@@ -60,7 +60,7 @@ func (s *Shard) Prepare(id LaneID, number uint64, tx TxID, coordinator uint16, p
 	targets, _, code := s.judge(part)
 	if code != routing.CodeOK {
 		s.unpin(part.Settles)
-		l.answer(number, code)
+		s.deny(l, number, code)
 		return true
 	}
 	t := &prepared{node: l.node, coordinator: coordinator}

@@ -25,7 +25,7 @@ func (s *Shard) Create(id LaneID, number uint64, addr routing.Address) bool {
 		return true
 	}
 	if s.makeQueue(addr, id.Session) == nil {
-		l.answer(number, routing.CodeFull)
+		s.deny(l, number, routing.CodeFull)
 	}
 	return true
 }
@@ -39,7 +39,7 @@ func (s *Shard) Delete(id LaneID, number uint64, addr routing.Address) bool {
 	}
 	q := s.queues.byAddr[addr]
 	if q == nil || q.going || q.owner != id.Session {
-		l.answer(number, routing.CodeNotFound)
+		s.deny(l, number, routing.CodeNotFound)
 		return true
 	}
 	s.composeGone(q)
@@ -54,9 +54,9 @@ func (s *Shard) Whose(id LaneID, number uint64, addr routing.Address) bool {
 		return false
 	}
 	if q := s.queues.byAddr[addr]; q != nil && !q.going {
-		l.answer(number, routing.CodeLocked)
+		s.deny(l, number, routing.CodeLocked)
 	} else {
-		l.answer(number, routing.CodeNotFound)
+		s.deny(l, number, routing.CodeNotFound)
 	}
 	return true
 }

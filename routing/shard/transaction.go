@@ -31,12 +31,14 @@ func (s *Shard) Transact(id LaneID, number uint64, part *Part) bool {
 		return false
 	}
 	targets, logged, code := s.judge(part)
-	if code == routing.CodeOK && !logged && !s.softFits(part.size()) {
-		code = routing.CodeFull
-	}
-	if code != routing.CodeOK {
+	switch {
+	case code != routing.CodeOK:
 		s.unpin(part.Settles)
-		l.answer(number, code)
+		s.deny(l, number, code)
+		return true
+	case !logged && !s.softFits(part.size()):
+		s.unpin(part.Settles)
+		l.answer(number, routing.CodeFull)
 		return true
 	}
 	for _, r := range part.Settles {
