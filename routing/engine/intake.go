@@ -65,6 +65,18 @@ type settleRequest struct {
 	token   uint64
 }
 
+// givingBack marks the number of a settlement that gives a message back and leaves no
+// trace in the log.
+const givingBack = 1 << 62
+
+// note is what is remembered of a delivery that the settlement ends: its number.
+func (r *settleRequest) note(number uint64) uint64 {
+	if k := r.outcome.Kind; k == routing.Released || k == routing.Modified && !r.outcome.DeliveryFailed {
+		return number | givingBack
+	}
+	return number
+}
+
 // settleIntake gathers settlements for one goroutine.
 type settleIntake struct {
 	wake func()

@@ -95,7 +95,7 @@ func (p *portal) gather() {
 			r := &reqs[i]
 			r.sub.settles++
 			if _, ok := r.sub.inFlight[r.key]; ok {
-				r.sub.inFlight[r.key] = p.lanes[0].next + uint64(i)
+				r.sub.inFlight[r.key] = r.note(p.lanes[0].next + uint64(i))
 			}
 		}
 		p.lanes[0].addSettles(p.e.session, reqs, now)

@@ -29,8 +29,8 @@ type reportedSub struct {
 	inFlight []reportedKey
 }
 
-// reportedKey is a delivery in flight, with the number of the settlement that is
-// on its way, 0 for none.
+// reportedKey is a delivery in flight, with the note of the settlement that is
+// on its way, 0 for none: its number, and a mark for what it is.
 type reportedKey struct{ key, settle uint64 }
 
 const (
@@ -202,9 +202,14 @@ func (l *leader) reopen(node string, id shard.SubID, u *reportedSub, expects [2]
 	for _, f := range u.inFlight {
 		// A settlement that is known already had its effect: whatever became of
 		// the message, it is not in flight any more.
-		if f.settle&inTransaction != 0 {
-			l.heldInStep(id, f.key, f.settle&^inTransaction, expects[1])
-		} else if f.settle == 0 || f.settle >= expects[0] {
+		number := f.settle &^ (inTransaction | givingBack)
+		switch {
+		case f.settle&inTransaction != 0:
+			l.heldInStep(id, f.key, number, expects[1])
+		case number > 0 && number < expects[0]:
+		case f.settle&givingBack != 0:
+			l.s.HeldToLeave(id, f.key)
+		default:
 			l.s.Held(id, f.key)
 		}
 	}

@@ -43,6 +43,43 @@ func TestReport_ALargeOneTravelsInParts(t *testing.T) {
 	}
 }
 
+// What was given back is handed on without a trace in the log. When the leader ended
+// before it was confirmed, the node of the former consumer said first to the next leader that
+// it has the message; the one that has it was not listened to, and the message handed out
+// once more.
+func TestReport_WhoGivesAMessageBackHasItNoMore(t *testing.T) {
+	for _, o := range []routing.Outcome{{Kind: routing.Released}, {Kind: routing.Modified, UndeliverableHere: true}} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t, 3, 1, nil)
+			c.nodes[0].fabric.Lead(0)
+			first, next, idle := c.nodes[1].client(t), c.nodes[2].client(t), c.nodes[1].client(t)
+			sub := subscribed(t, first, "q", 1)
+			sub.Grant(1)
+			first.send(2, "q", "x", true)
+			first.until("the message", func() bool { return len(first.got) == 1 })
+			c.net.losing(func(from, to string, lane engine.Lane) bool {
+				return from == "a" && to == "b" && lane == engine.LaneControl
+			})
+			sub.Settle(first.got[0].Tag, o, first, 3)
+			at := subscribed(t, next, "q", 1)
+			at.Grant(1)
+			next.until("the message", func() bool { return len(next.got) == 1 })
+			report := c.net.plug("c")
+			c.nodes[1].fabric.Lead(0)
+			<-time.After(100 * time.Millisecond)
+			report()
+			subscribed(t, idle, "q", 1).Grant(1)
+			<-time.After(2 * time.Second)
+			if len(idle.got) > 0 || len(next.got) > 1 {
+				t.Errorf("%v: handed out once more", o)
+			}
+			at.Settle(next.got[0].Tag, accepted, next, 3)
+			wantCode(t, "accept", next.result(3), routing.CodeOK)
+			first.result(3)
+		})
+	}
+}
+
 // departures is a fabric that knows who left.
 type departures struct {
 	engine.Fabric

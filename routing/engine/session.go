@@ -255,7 +255,7 @@ type queueSub struct {
 	credit    uint32
 	owed      int32 // granted and not told to the leader
 	draining  bool
-	inFlight  map[uint64]uint64   // keys delivered and not known to be settled: the number of the settlement, 0 for none
+	inFlight  map[uint64]uint64   // keys delivered and not known to be settled: the note of the settlement, 0 for none
 	settles   int                 // settlements not confirmed, those of parts that wait aside
 	large     map[uint64]extent   // large ones of these, by key
 	reading   map[uint64]*reading // reads of these that were not answered, by number

@@ -329,7 +329,7 @@ func (s *Shard) applySoft(b *Batch, n int, rest bool) {
 				s.applyCount(it.key, s.store.at(p).failed+1)
 			}
 		case softRelease:
-			if p := s.store.find(it.key); p != 0 {
+			if p := s.store.find(it.key); p != 0 && s.store.at(p).has(markReleasing) {
 				s.store.at(p).marks &^= markReleasing
 				s.release(p)
 			}

@@ -28,7 +28,7 @@ var stageOrders = map[string]func(s *stage, words []string){
 	"close":    (*stage).orderClose,
 	"gone":     func(s *stage, w []string) { s.l.s.CloseSession(s.node(w[1]).session) },
 	"forget":   func(s *stage, w []string) { s.l.s.Forget(uint64(s.number(w[1]))) },
-	"held":     func(s *stage, w []string) { s.l.s.Held(s.sub(w[1]), s.key(w[2])) },
+	"held":     (*stage).orderHeld,
 	"send":     (*stage).orderSend,
 	"settle":   (*stage).orderSettle,
 	"buried":   func(s *stage, w []string) { s.l.s.Buried(s.key(w[1])) },
@@ -184,6 +184,14 @@ func (s *stage) orderSubscribe(w []string) {
 	if !s.l.s.Subscribe(s.sub(w[1]), addrOf(w[2])) {
 		s.say("there is no such subscription")
 	}
+}
+
+func (s *stage) orderHeld(w []string) {
+	if len(w) > 3 && w[3] == "leaving" {
+		s.l.s.HeldToLeave(s.sub(w[1]), s.key(w[2]))
+		return
+	}
+	s.l.s.Held(s.sub(w[1]), s.key(w[2]))
 }
 
 // orderClose ends a subscription whose node has seen all of its deliveries, or so many.

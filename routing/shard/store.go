@@ -17,6 +17,7 @@ const (
 	markPinned                       // a transaction settles it, once it commits
 	markLarge                        // it has parts
 	markAgain                        // its consumer got it marked as redelivered
+	markLeaving                      // its consumer is giving it back, and somebody else may have it already
 )
 
 // message is one live message. It holds no pointers, so that the collector has

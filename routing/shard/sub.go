@@ -84,7 +84,14 @@ func (s *Shard) Drain(id SubID) {
 // Held restores a delivery that a node reported as in flight. It does nothing
 // when the message is gone, or was handed out again. A part that pins the message may
 // have been given up by that node, whose word of it has not come yet.
-func (s *Shard) Held(id SubID, key uint64) {
+func (s *Shard) Held(id SubID, key uint64) { s.held(id, key, false) }
+
+// HeldToLeave is Held for a delivery whose message the consumer is giving back. That
+// leaves no trace in the log, so a former leader may have handed the message on: then
+// it is the other consumer's, whichever node reports first.
+func (s *Shard) HeldToLeave(id SubID, key uint64) { s.held(id, key, true) }
+
+func (s *Shard) held(id SubID, key uint64, leaves bool) {
 	u, p := s.subs[id], s.store.find(key)
 	if u == nil || p == 0 {
 		return
@@ -94,11 +101,21 @@ func (s *Shard) Held(id SubID, key uint64) {
 		s.HeldPinned(id, key)
 		return
 	}
-	if !m.has(markReady) || m.queue != u.q.id {
+	switch {
+	case m.queue != u.q.id:
+		return
+	case m.has(markReady):
+		s.takeReady(u.q, p)
+	case m.has(markLeaving) && !leaves && !m.has(markSettling):
+		m.marks &^= markReleasing
+		s.unhold(p)
+	default:
 		return
 	}
-	s.takeReady(u.q, p)
 	s.restore(u, p)
+	if leaves {
+		m.marks |= markLeaving
+	}
 }
 
 // restore puts a delivery that a former leader made into the list of a subscription:
@@ -226,7 +243,7 @@ func (s *Shard) unhold(p uint32) {
 			u.parked = 0
 		}
 	}
-	m.marks &^= markHeld | markAgain
+	m.marks &^= markHeld | markAgain | markLeaving
 	m.sub = 0
 }
 

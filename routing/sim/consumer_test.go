@@ -282,7 +282,6 @@ func (c *client) settle(d *delivery, o routing.Outcome) {
 	c.unsure++
 	d.m.letGo(c)
 	d.m.asked++
-	d.m.unsure++
 	switch {
 	case dead:
 	case o.Kind == routing.Rejected:
@@ -293,7 +292,6 @@ func (c *client) settle(d *delivery, o routing.Outcome) {
 		d.m.returns++
 	}
 	token := c.token(ofSettle, func(err error) {
-		d.m.unsure--
 		if err == nil {
 			c.unsure--
 		}

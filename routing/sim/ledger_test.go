@@ -44,7 +44,6 @@ type message struct {
 	refused    bool // its transaction did not take it
 	logged     bool // it stands in a log, whatever becomes of its transaction
 	asked      int  // settlements outside of transactions that may have had an effect
-	unsure     int  // of these, without an answer: a leader may be told of them once more
 	over       bool // a transaction settled it
 	ended      bool // its producer was told how the send ended
 	confirmed  bool
@@ -144,10 +143,10 @@ func (m *message) maybeGone(w *world) bool {
 }
 
 // isHeld reports whether a client has the message in flight for certain: its node was
-// always there, and nobody settles it.
+// always there.
 func (m *message) isHeld() bool {
 	h := m.holder
-	return h != nil && h.alive && !h.closing && h.w.quiet(m.heldAt) && m.unsure == 0
+	return h != nil && h.alive && !h.closing && h.w.quiet(m.heldAt)
 }
 
 // letGo notes that a client does not have a message in flight any more.
