@@ -77,22 +77,12 @@ func (l *leader) consumed(node string, lane Lane, bytes int) {
 
 // queueSends takes a node's envelopes in; bytes of its window are given back
 // when they are composed.
-func (l *leader) queueSends(epoch uint32, node string, b *sendBatch, bytes int) {
-	l.depose(node, epoch)
-	if !l.current(epoch) {
-		l.consumed(node, LaneSend, bytes)
-		return
-	}
+func (l *leader) queueSends(node string, b *sendBatch, bytes int) {
 	l.sends = append(l.sends, &waiting[*sendBatch]{batch: b, node: node, bytes: bytes})
 }
 
 // queueSettles takes a node's settlements in.
-func (l *leader) queueSettles(epoch uint32, node string, b *settleBatch, bytes int) {
-	l.depose(node, epoch)
-	if !l.current(epoch) {
-		l.consumed(node, LaneSettle, bytes)
-		return
-	}
+func (l *leader) queueSettles(node string, b *settleBatch, bytes int) {
 	l.settles = append(l.settles, &waiting[*settleBatch]{batch: b, node: node, bytes: bytes})
 }
 

@@ -133,12 +133,7 @@ func (p *portal) tell(msg []byte, local func(l *leader)) {
 		return
 	}
 	if p.leader == p.e.node {
-		epoch := p.epoch
-		p.e.atLeader(p.shard, func(at *leader) {
-			if at.current(epoch) {
-				local(at)
-			}
-		})
+		p.e.heed(p.shard, p.e.node, p.epoch, local, nil)
 		return
 	}
 	if len(p.control) == 0 && p.e.opts.Peers.Send(p.leader, LaneControl, msg) {

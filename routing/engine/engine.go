@@ -294,6 +294,22 @@ func (e *Engine) atLeader(shard int, f func(l *leader)) bool {
 	return true
 }
 
+// heed has this node's leader of a shard take what a node meant for it in an epoch, and
+// reports whether there is a leader. What was meant for a former one, or for one that has
+// failed, is dropped: the node says it anew to the next one. A later epoch deposes the
+// leader.
+func (e *Engine) heed(n int, from string, epoch uint32, take func(l *leader), drop func()) bool {
+	return e.atLeader(n, func(l *leader) {
+		l.depose(from, epoch)
+		switch {
+		case epoch == l.epoch && l.failed == nil:
+			take(l)
+		case drop != nil:
+			drop()
+		}
+	})
+}
+
 // leaderOf returns this node's leader of a shard, nil if it leads it not.
 func (e *Engine) leaderOf(shard int) *leader {
 	e.mu.Lock()

@@ -86,8 +86,7 @@ func (p *portal) transmitLetter(source int, g *guest, m *letter) bool {
 		v = verbLargeLetter
 	}
 	if p.leader == p.e.node {
-		epoch := p.epoch
-		return p.e.atLeader(p.shard, func(at *leader) { at.queueSends(epoch, p.e.node, b, 0) })
+		return p.e.heed(p.shard, p.e.node, p.epoch, func(at *leader) { at.queueSends(p.e.node, b, 0) }, nil)
 	}
 	return p.e.opts.Peers.Send(p.leader, LaneSend, b.append(p.head(v).append(nil)))
 }
@@ -100,9 +99,9 @@ func (p *portal) rejoinGuests() {
 }
 
 // expect begins to send the letters of a guest, from a number on.
-func (p *portal) expect(epoch uint32, source int, number uint64) {
+func (p *portal) expect(source int, number uint64) {
 	g := p.guests[source]
-	if g == nil || epoch != p.epoch || !g.greeted {
+	if g == nil || !g.greeted {
 		return
 	}
 	g.expected, g.sent = true, 0
@@ -112,9 +111,9 @@ func (p *portal) expect(epoch uint32, source int, number uint64) {
 }
 
 // confirmGuest takes the leader's word that the letters below next are done.
-func (p *portal) confirmGuest(epoch uint32, source int, next uint64, answers []shard.Answer) {
+func (p *portal) confirmGuest(source int, next uint64, answers []shard.Answer) {
 	g := p.guests[source]
-	if g == nil || epoch != p.epoch {
+	if g == nil {
 		return
 	}
 	if next > g.next {
@@ -150,18 +149,17 @@ func (l *leader) guest(node string, source int, in uint32, lowest uint64) {
 	}
 	l.guests[source] = host{node: node, epoch: in}
 	expects := l.s.OpenLane(guestLane(source), "", lowest)
-	epoch := l.epoch
-	l.toNode(node, verbExpect, appendGuest(nil, source, expects), func(p *portal) { p.expect(epoch, source, expects) })
+	l.toNode(node, verbExpect, appendGuest(nil, source, expects), func(p *portal) { p.expect(source, expects) })
 }
 
 func (l *leader) confirmGuest(c *shard.Confirm) {
-	source, next, answers, epoch := int(c.Lane.Session), c.Next, c.Answers, l.epoch
+	source, next, answers := int(c.Lane.Session), c.Next, c.Answers
 	node := l.guests[source].node
 	if node == "" {
 		return
 	}
 	l.toNode(node, verbConfirmGuest, appendConfirm(binary.BigEndian.AppendUint16(nil, uint16(source)), c),
-		func(p *portal) { p.confirmGuest(epoch, source, next, answers) })
+		func(p *portal) { p.confirmGuest(source, next, answers) })
 }
 
 // partGuests takes note that a node is gone. Its epochs still count.

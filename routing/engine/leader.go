@@ -354,9 +354,6 @@ func (l *leader) mayServe() bool {
 	return ok
 }
 
-// current reports whether a message of an epoch is meant for this leader now.
-func (l *leader) current(epoch uint32) bool { return epoch == l.epoch && l.failed == nil }
-
 // meet notes the session of a node that reports. What was on its way to a former
 // process of that name ends.
 func (l *leader) meet(node string, session uint64) {

@@ -80,8 +80,7 @@ func (l *leader) open(node string, id shard.SubID, addr routing.Address) bool {
 		l.refuse(node, id.Sub)
 		return false
 	}
-	epoch := l.epoch
-	l.toNode(node, verbOpened, appendSub(nil, id.Sub), func(p *portal) { p.openedAt(epoch, id.Sub) })
+	l.toNode(node, verbOpened, appendSub(nil, id.Sub), func(p *portal) { p.openedAt(id.Sub) })
 	return true
 }
 
@@ -107,6 +106,5 @@ func (l *leader) drain(id shard.SubID) {
 func (l *leader) closeSub(node string, id shard.SubID, seen uint64) {
 	delete(l.openings.byID, id)
 	l.s.CloseSub(id, seen)
-	epoch := l.epoch
-	l.toNode(node, verbClosed, appendSub(nil, id.Sub), func(p *portal) { p.closedAt(epoch, id.Sub) })
+	l.toNode(node, verbClosed, appendSub(nil, id.Sub), func(p *portal) { p.closedAt(id.Sub) })
 }

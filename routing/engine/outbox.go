@@ -120,8 +120,8 @@ func (l *outLane) rewind(from uint64) {
 
 // confirm ends every request below next, with the answers for those that did not
 // go well.
-func (p *portal) confirm(epoch uint32, lane byte, next uint64, answers []shard.Answer) {
-	if epoch != p.epoch || lane < laneSettle || lane > laneSend {
+func (p *portal) confirm(lane byte, next uint64, answers []shard.Answer) {
+	if lane < laneSettle || lane > laneSend {
 		return
 	}
 	l := &p.lanes[lane-laneSettle]

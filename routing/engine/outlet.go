@@ -123,7 +123,7 @@ func (o *outlet) sendDrained(ctx context.Context, epoch uint32, p *parcel) {
 	e, sub, credit := o.l.e, p.Sub.Sub, p.credit
 	if o.node == e.node {
 		at := e.portals[o.l.shard]
-		at.box.Put(func() { at.drained(epoch, sub, credit) })
+		at.heed(epoch, func() { at.drained(sub, credit) })
 		return
 	}
 	msg := appendU64(head{verb: verbDrained, shard: o.l.shard, epoch: epoch}.append(nil), o.session)
@@ -196,15 +196,15 @@ func (l *leader) confirm(c *shard.Confirm) {
 	if !ok {
 		return
 	}
-	lane, next, answers, epoch := c.Lane.Lane, c.Next, c.Answers, l.epoch
-	l.toNode(node, verbConfirm, appendConfirm(nil, c), func(p *portal) { p.confirm(epoch, lane, next, answers) })
+	lane, next, answers := c.Lane.Lane, c.Next, c.Answers
+	l.toNode(node, verbConfirm, appendConfirm(nil, c), func(p *portal) { p.confirm(lane, next, answers) })
 }
 
 // toNode sends a control message to a node's portal of this shard.
 func (l *leader) toNode(node string, v verb, payload []byte, local func(p *portal)) {
 	if node == l.e.node {
 		p := l.e.portals[l.shard]
-		p.box.Put(func() { local(p) })
+		p.heed(l.epoch, func() { local(p) })
 		return
 	}
 	msg := appendU64(head{verb: v, shard: l.shard, epoch: l.epoch}.append(nil), l.sessions[node])
@@ -212,9 +212,8 @@ func (l *leader) toNode(node string, v verb, payload []byte, local func(p *porta
 }
 
 func (l *leader) welcome(node string, expects [2]uint64) {
-	epoch := l.epoch
 	payload := appendSub(appendSub(nil, expects[0]), expects[1])
-	l.toNode(node, verbWelcome, payload, func(p *portal) { p.welcome(epoch, expects) })
+	l.toNode(node, verbWelcome, payload, func(p *portal) { p.welcome(expects) })
 }
 
 // fail ends the epoch.

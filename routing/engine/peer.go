@@ -172,108 +172,94 @@ var receivers = map[verb]receiver{
 		}
 		return false
 	},
-	verbReport: atLeader(func(from string, h head, c *cursor.Cursor) func(l *leader) {
+	verbReport: atLeader(func(from string, c *cursor.Cursor) func(l *leader) {
 		r := readReport(c)
 		return func(l *leader) {
 			if l.e.isUp(from, r.session) { // else it is of a former process
-				l.report(h.epoch, from, r)
+				l.report(from, r)
 			}
 		}
 	}),
-	verbSubscribe: atLeader(func(from string, _ head, c *cursor.Cursor) func(l *leader) {
+	verbSubscribe: atLeader(func(from string, c *cursor.Cursor) func(l *leader) {
 		sub, addr := readSubscribe(c)
 		return func(l *leader) { l.subscribe(from, l.subID(from, sub), addr) }
 	}),
-	verbGrant: atLeader(func(from string, _ head, c *cursor.Cursor) func(l *leader) {
+	verbGrant: atLeader(func(from string, c *cursor.Cursor) func(l *leader) {
 		sub, n := c.Uvarint(), int32(c.U32())
 		return func(l *leader) { l.grant(l.subID(from, sub), n) }
 	}),
-	verbDrain: atLeader(func(from string, _ head, c *cursor.Cursor) func(l *leader) {
+	verbDrain: atLeader(func(from string, c *cursor.Cursor) func(l *leader) {
 		sub := c.Uvarint()
 		return func(l *leader) { l.drain(l.subID(from, sub)) }
 	}),
-	verbClose: atLeader(func(from string, _ head, c *cursor.Cursor) func(l *leader) {
+	verbClose: atLeader(func(from string, c *cursor.Cursor) func(l *leader) {
 		sub, seen := c.Uvarint(), c.Uvarint()
 		return func(l *leader) { l.closeSub(from, l.subID(from, sub), seen) }
 	}),
-	verbRead: atLeader(func(from string, _ head, c *cursor.Cursor) func(l *leader) {
+	verbRead: atLeader(func(from string, c *cursor.Cursor) func(l *leader) {
 		sub, a := readPieceAsked(c)
 		return func(l *leader) {
 			a.sub = l.subID(from, sub)
 			l.read(from, a)
 		}
 	}),
-	verbWelcome: atPortal(func(p *portal, h head, c *cursor.Cursor) func() {
+	verbWelcome: atPortal(func(p *portal, c *cursor.Cursor) func() {
 		expects := [2]uint64{c.Uvarint(), c.Uvarint()}
-		return func() { p.welcome(h.epoch, expects) }
+		return func() { p.welcome(expects) }
 	}),
-	verbOpened: atPortal(func(p *portal, h head, c *cursor.Cursor) func() {
+	verbOpened: atPortal(func(p *portal, c *cursor.Cursor) func() {
 		sub := c.Uvarint()
-		return func() { p.openedAt(h.epoch, sub) }
+		return func() { p.openedAt(sub) }
 	}),
-	verbRefuse: atPortal(func(p *portal, h head, c *cursor.Cursor) func() {
+	verbRefuse: atPortal(func(p *portal, c *cursor.Cursor) func() {
 		sub := c.Uvarint()
-		return func() { p.refusedAt(h.epoch, sub) }
+		return func() { p.refusedAt(sub) }
 	}),
-	verbClosed: atPortal(func(p *portal, h head, c *cursor.Cursor) func() {
+	verbClosed: atPortal(func(p *portal, c *cursor.Cursor) func() {
 		sub := c.Uvarint()
-		return func() { p.closedAt(h.epoch, sub) }
+		return func() { p.closedAt(sub) }
 	}),
-	verbDrained: atPortal(func(p *portal, h head, c *cursor.Cursor) func() {
+	verbDrained: atPortal(func(p *portal, c *cursor.Cursor) func() {
 		sub, n := c.Uvarint(), c.U32()
-		return func() { p.drained(h.epoch, sub, n) }
+		return func() { p.drained(sub, n) }
 	}),
-	verbConfirm: atPortal(func(p *portal, h head, c *cursor.Cursor) func() {
+	verbConfirm: atPortal(func(p *portal, c *cursor.Cursor) func() {
 		lane, next, answers := readConfirm(c)
-		return func() { p.confirm(h.epoch, lane, next, answers) }
+		return func() { p.confirm(lane, next, answers) }
 	}),
-	verbSend: func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool {
-		b := readSends(c, laneSend)
-		return !c.Bad && e.atLeader(h.shard, func(l *leader) { l.queueSends(h.epoch, from, b, size) })
-	},
-	verbStep: func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool {
-		b := readSends(c, laneSend)
-		b.step = true
-		return !c.Bad && e.atLeader(h.shard, func(l *leader) { l.queueSends(h.epoch, from, b, size) })
-	},
-	verbAsk: atLeader(func(_ string, _ head, c *cursor.Cursor) func(l *leader) {
+	verbSend: sends(laneSend, false),
+	verbStep: sends(laneSend, true),
+	verbAsk: atLeader(func(_ string, c *cursor.Cursor) func(l *leader) {
 		tx, node, participant := readTx(c), string(c.Bytes()), int(c.U16())
 		return func(l *leader) { l.answer(tx, node, participant) }
 	}),
-	verbVerdict: atLeader(func(_ string, _ head, c *cursor.Cursor) func(l *leader) {
+	verbVerdict: atLeader(func(_ string, c *cursor.Cursor) func(l *leader) {
 		tx, commit, coordinator := readTx(c), c.Octet() != 0, int(c.U16())
 		return func(l *leader) { l.verdict(tx, commit, coordinator) }
 	}),
-	verbCarried: atLeader(func(_ string, _ head, c *cursor.Cursor) func(l *leader) {
+	verbCarried: atLeader(func(_ string, c *cursor.Cursor) func(l *leader) {
 		tx, participant := readTx(c), int(c.U16())
 		return func(l *leader) { l.carriedOut(tx, participant) }
 	}),
-	verbLetter: func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool {
-		b := readSends(c, laneDead)
-		return !c.Bad && e.atLeader(h.shard, func(l *leader) { l.queueSends(h.epoch, from, b, size) })
-	},
-	verbLargeLetter: func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool {
-		b := readSends(c, laneDead)
-		b.step = true
-		return !c.Bad && e.atLeader(h.shard, func(l *leader) { l.queueSends(h.epoch, from, b, size) })
-	},
-	verbGuest: atLeader(func(from string, _ head, c *cursor.Cursor) func(l *leader) {
+	verbLetter:      sends(laneDead, false),
+	verbLargeLetter: sends(laneDead, true),
+	verbGuest: atLeader(func(from string, c *cursor.Cursor) func(l *leader) {
 		source, lowest, epoch := int(c.U16()), c.Uvarint(), c.U32()
 		return func(l *leader) { l.guest(from, source, epoch, lowest) }
 	}),
-	verbExpect: atPortal(func(p *portal, h head, c *cursor.Cursor) func() {
+	verbExpect: atPortal(func(p *portal, c *cursor.Cursor) func() {
 		source, number := int(c.U16()), c.Uvarint()
-		return func() { p.expect(h.epoch, source, number) }
+		return func() { p.expect(source, number) }
 	}),
-	verbConfirmGuest: atPortal(func(p *portal, h head, c *cursor.Cursor) func() {
+	verbConfirmGuest: atPortal(func(p *portal, c *cursor.Cursor) func() {
 		source := int(c.U16())
 		_, next, answers := readConfirm(c)
-		return func() { p.confirmGuest(h.epoch, source, next, answers) }
+		return func() { p.confirmGuest(source, next, answers) }
 	}),
-	verbSettle: func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool {
+	verbSettle: requests(LaneSettle, func(from string, c *cursor.Cursor, size int) func(l *leader) {
 		b := readSettles(c)
-		return !c.Bad && e.atLeader(h.shard, func(l *leader) { l.queueSettles(h.epoch, from, b, size) })
-	},
+		return func(l *leader) { l.queueSettles(from, b, size) }
+	}),
 	verbDeliver: func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool {
 		var ds []handed
 		mine := c.U64() == e.session
@@ -309,26 +295,39 @@ var receivers = map[verb]receiver{
 }
 
 // atLeader makes a receiver for a message to this node's leader of a shard.
-func atLeader(read func(from string, h head, c *cursor.Cursor) func(l *leader)) receiver {
+func atLeader(read func(from string, c *cursor.Cursor) func(l *leader)) receiver {
 	return func(e *Engine, from string, h head, c *cursor.Cursor, _ int) bool {
-		if f := read(from, h, c); !c.Bad {
-			e.atLeader(h.shard, func(l *leader) {
-				l.depose(from, h.epoch)
-				if l.current(h.epoch) {
-					f(l)
-				}
-			})
+		if f := read(from, c); !c.Bad {
+			e.heed(h.shard, from, h.epoch, f, nil)
 		}
 		return false
 	}
 }
 
-// atPortal makes a receiver for a message to a shard's portal.
-func atPortal(read func(p *portal, h head, c *cursor.Cursor) func()) receiver {
+// requests makes a receiver for requests to this node's leader of a shard. Their bytes
+// stay in the window of their lane until they are composed.
+func requests(lane Lane, read func(from string, c *cursor.Cursor, size int) func(l *leader)) receiver {
+	return func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool {
+		f := read(from, c, size)
+		return !c.Bad && e.heed(h.shard, from, h.epoch, f, func() { e.opts.Peers.Consumed(from, lane, size) })
+	}
+}
+
+// sends makes a receiver for envelopes, or for steps.
+func sends(lane byte, step bool) receiver {
+	return requests(LaneSend, func(from string, c *cursor.Cursor, size int) func(l *leader) {
+		b := readSends(c, lane)
+		b.step = step
+		return func(l *leader) { l.queueSends(from, b, size) }
+	})
+}
+
+// atPortal makes a receiver for a word of a leader to a shard's portal.
+func atPortal(read func(p *portal, c *cursor.Cursor) func()) receiver {
 	return func(e *Engine, _ string, h head, c *cursor.Cursor, _ int) bool {
 		p, mine := e.portals[h.shard], c.U64() == e.session
-		if f := read(p, h, c); mine && !c.Bad {
-			p.box.Put(f)
+		if f := read(p, c); mine && !c.Bad {
+			p.heed(h.epoch, f)
 		}
 		return false
 	}

@@ -137,13 +137,12 @@ func (p *portal) head(v verb) head { return head{verb: v, shard: p.shard, epoch:
 func (p *portal) transmit(l *outLane, b *outBatch) bool {
 	b.setLowest(l.known(p.e.importing.Load()))
 	if p.leader == p.e.node {
-		epoch := p.epoch
 		if b.sends != nil {
 			sends := *b.sends
-			return p.e.atLeader(p.shard, func(at *leader) { at.queueSends(epoch, p.e.node, &sends, 0) })
+			return p.e.heed(p.shard, p.e.node, p.epoch, func(at *leader) { at.queueSends(p.e.node, &sends, 0) }, nil)
 		}
 		settles := *b.settles
-		return p.e.atLeader(p.shard, func(at *leader) { at.queueSettles(epoch, p.e.node, &settles, 0) })
+		return p.e.heed(p.shard, p.e.node, p.epoch, func(at *leader) { at.queueSettles(p.e.node, &settles, 0) }, nil)
 	}
 	if b.sends != nil {
 		v := verbSend
@@ -169,6 +168,16 @@ func (p *portal) announce(node string, epoch uint32) {
 	p.leader, p.epoch = node, epoch
 }
 
+// heed has the portal take what a leader said in an epoch, if it follows that one when
+// it comes to it. What has bytes of a window to give back sees to that itself.
+func (p *portal) heed(epoch uint32, f func()) {
+	p.box.Put(func() {
+		if epoch == p.epoch {
+			f()
+		}
+	})
+}
+
 // lost takes note that a node cannot be reached.
 func (p *portal) lost(node string) {
 	if node == p.leader {
@@ -184,8 +193,8 @@ func (p *portal) rejoin() {
 }
 
 // welcome begins the work with a leader: it expects these numbers next.
-func (p *portal) welcome(epoch uint32, expects [2]uint64) {
-	if epoch != p.epoch || !p.reported {
+func (p *portal) welcome(expects [2]uint64) {
+	if !p.reported {
 		return
 	}
 	for i := range p.lanes {
@@ -203,15 +212,15 @@ func (p *portal) welcome(epoch uint32, expects [2]uint64) {
 }
 
 // openedAt takes the leader's word that a subscription is in force.
-func (p *portal) openedAt(epoch uint32, sub uint64) {
-	if q := p.subs[sub]; q != nil && epoch == p.epoch {
+func (p *portal) openedAt(sub uint64) {
+	if q := p.subs[sub]; q != nil {
 		p.opened(q)
 	}
 }
 
 // closedAt takes the leader's word that a subscription has ended.
-func (p *portal) closedAt(epoch uint32, sub uint64) {
-	if q := p.subs[sub]; q != nil && epoch == p.epoch {
+func (p *portal) closedAt(sub uint64) {
+	if q := p.subs[sub]; q != nil {
 		p.endSub(q, nil)
 	}
 }
@@ -300,9 +309,9 @@ func (p *portal) drain(q *queueSub) {
 }
 
 // drained takes note that the leader took the rest of the credit back.
-func (p *portal) drained(epoch uint32, sub uint64, n uint32) {
+func (p *portal) drained(sub uint64, n uint32) {
 	q := p.subs[sub]
-	if q == nil || epoch != p.epoch {
+	if q == nil {
 		return
 	}
 	q.credit -= min(n, q.credit)

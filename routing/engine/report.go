@@ -66,8 +66,7 @@ func (p *portal) report() {
 	}
 	p.owed = p.owed[:0]
 	if p.leader == p.e.node {
-		epoch := p.epoch
-		p.reported = p.e.atLeader(p.shard, func(at *leader) { at.report(epoch, p.e.node, r) })
+		p.reported = p.e.heed(p.shard, p.e.node, p.epoch, func(at *leader) { at.report(p.e.node, r) }, nil)
 		return
 	}
 	for _, part := range r.split() {
@@ -162,10 +161,7 @@ func (l *leader) gatherReport(node string, part *report) *report {
 }
 
 // report takes in what a node knows, and welcomes it.
-func (l *leader) report(epoch uint32, node string, r *report) {
-	if !l.current(epoch) {
-		return
-	}
+func (l *leader) report(node string, r *report) {
 	if r = l.gatherReport(node, r); r == nil {
 		return
 	}

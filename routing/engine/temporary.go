@@ -188,15 +188,14 @@ func (l *leader) takeTemporary(verb stepVerb, id shard.LaneID, number uint64, c 
 
 // refuse tells a node that a subscription cannot be.
 func (l *leader) refuse(node string, sub uint64) {
-	epoch := l.epoch
-	l.toNode(node, verbRefuse, appendSub(nil, sub), func(p *portal) { p.refusedAt(epoch, sub) })
+	l.toNode(node, verbRefuse, appendSub(nil, sub), func(p *portal) { p.refusedAt(sub) })
 }
 
 // refusedAt takes the leader's word that a subscription cannot be: its queue is
 // gone, or there are too many.
-func (p *portal) refusedAt(epoch uint32, sub uint64) {
+func (p *portal) refusedAt(sub uint64) {
 	q := p.subs[sub]
-	if q == nil || epoch != p.epoch {
+	if q == nil {
 		return
 	}
 	if q.closing {

@@ -93,7 +93,7 @@ func (l *ledger) logged(g *group, rec []byte) {
 	}
 	for i := range said {
 		l.word(g, &said[i], rec)
-		l.w.strike(g, said[i].id)
+		l.w.strike(g, &said[i], rec)
 	}
 }
 

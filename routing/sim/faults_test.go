@@ -225,9 +225,26 @@ func (w *world) move(g *group, late, returns bool) {
 	w.after(w.between(time.Microsecond, 300*time.Millisecond), func() {
 		w.notef("move shard %d away from %s", g.shard, top.name)
 		g.transfer(top.node)
-		if returns {
-			w.after(w.between(20*time.Millisecond, 800*time.Millisecond), func() { g.giveBack(top, mostTries) })
+		next := g.top()
+		if !returns || next == nil {
+			return
 		}
+		if late && w.chance(0.5) { // what nodes say to one finds it in its next epoch
+			w.alternate(g, []*replica{top, next}, 2+w.rng.IntN(3))
+			return
+		}
+		w.after(w.between(20*time.Millisecond, 800*time.Millisecond), func() { g.giveBack(top, mostTries) })
+	})
+}
+
+// alternate has two replicas lead in turn, each for a moment.
+func (w *world) alternate(g *group, pair []*replica, times int) {
+	w.after(w.between(40*time.Millisecond, 150*time.Millisecond), func() {
+		if w.healed || times == 0 {
+			return
+		}
+		g.giveBack(pair[0], mostTries)
+		w.alternate(g, []*replica{pair[1], pair[0]}, times-1)
 	})
 }
 

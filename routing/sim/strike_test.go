@@ -1,6 +1,10 @@
 package sim_test
 
-import "time"
+import (
+	"bytes"
+	"encoding/binary"
+	"time"
+)
 
 // soonest and latest are when a strike comes after a step was committed: the log
 // answers in between, and others hear of it.
@@ -12,11 +16,18 @@ const (
 // strike has something go wrong at the very moment at which a step of a transaction
 // over several shards is in the log of one of them, and others have not heard of it. What
 // a leader or a client's node that is gone has left behind is met once more, later.
-func (w *world) strike(g *group, id txID) {
+func (w *world) strike(g *group, said *word, rec []byte) {
+	id := said.id
 	client, leader := w.nodeOf(id.session), g.top()
 	t, likely, how := w.ledger.byID[id], 0.1, w.rng.IntN(6)
-	if t != nil && t.doomed { // its parts have to be given up by leaders that did not take them
-		likely, how = 0.5, 1
+	doomed := false
+	if said.kind == entryPrepare && (t == nil || t.doomed) {
+		if by := w.ledger.pinning(g, rec); by != nil && by.doomed {
+			t, doomed = by, true
+		}
+	}
+	if doomed { // its part has to be given up by a leader that did not take it
+		likely, how = 0.9, 1
 	}
 	if w.healed || w.plan.strikes == 0 || client == nil || leader == nil || !w.chance(likely) {
 		return
@@ -32,12 +43,31 @@ func (w *world) strike(g *group, id txID) {
 			w.crashThis(client)
 			w.crashThis(leader.node)
 		case 1, 2:
+			if doomed && g.stuck == nil && leader.proc != nil {
+				g.stick(leader.proc) // or the one that took it would log its end too
+			}
 			g.transfer(leader.node)
 		default:
 			w.part(client, leader.node)
 		}
 	})
 	w.after(w.between(time.Millisecond, 4*time.Second), func() { w.strikeAgain(g, t) })
+}
+
+// pinning returns a transaction whose commit is under way and whose part in a record
+// settles something that is persistent, nil if there is none.
+func (l *ledger) pinning(g *group, rec []byte) *txn {
+	for _, t := range l.txns {
+		if t.state != txAsked {
+			continue
+		}
+		for _, s := range t.settles {
+			if int(s.d.Tag.Shard) == g.shard && s.d.m.persistent && bytes.Contains(rec, binary.BigEndian.AppendUint64(nil, s.d.Tag.Key)) {
+				return t
+			}
+		}
+	}
+	return nil
 }
 
 // part cuts two nodes off from each other for so long that both take the other one for

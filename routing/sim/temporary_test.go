@@ -1,6 +1,7 @@
 package sim_test
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -17,9 +18,10 @@ type tempQueue struct {
 	deleted time.Duration // when its owner was told of its end, 0 if it never was
 }
 
-// nowhere is a temporary queue that never was.
-func nowhere() *tempQueue {
-	return &tempQueue{addr: routing.Address{Kind: routing.KindTempQueue, Name: "nowhere"}, gone: true, deleted: time.Nanosecond}
+// nowhere is a temporary queue that never was, in any of the shards.
+func (w *world) nowhere() *tempQueue {
+	name := fmt.Sprintf("nowhere%d", w.seed%7)
+	return &tempQueue{addr: routing.Address{Kind: routing.KindTempQueue, Name: name}, gone: true, deleted: time.Nanosecond}
 }
 
 func (w *world) temp(a routing.Address) *tempQueue {

@@ -164,14 +164,21 @@ func (c *client) hangUp() {
 }
 
 // settleAnew settles what a transaction that did not take effect has left to its
-// client.
+// client, at once or after a while, in which it is the client's alone.
 func (c *client) settleAnew(t *txn) {
-	if c.consumer == nil || c.closing {
+	settle := func() {
+		if c.consumer == nil || c.closing {
+			return
+		}
+		for _, s := range t.settles {
+			c.settle(s.d, routing.Outcome{Kind: accepted})
+		}
+	}
+	if len(t.settles) == 0 || c.w.chance(0.5) {
+		settle()
 		return
 	}
-	for _, s := range t.settles {
-		c.settle(s.d, routing.Outcome{Kind: accepted})
-	}
+	c.w.after(c.w.between(time.Millisecond, time.Second), func() { c.act(settle) })
 }
 
 // concludeTransactions has the client end what it has begun, and begin no more.

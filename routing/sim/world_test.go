@@ -145,7 +145,7 @@ func newWorld(seed uint64, quiesce func()) *world {
 		w.plan.controlBytes = []int64{300, 600, 1200}[seed/4%3]
 	}
 	w.ledger = newLedger(w)
-	w.temps = append(w.temps, nowhere())
+	w.temps = append(w.temps, w.nowhere())
 	return w
 }
 
