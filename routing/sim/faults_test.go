@@ -203,7 +203,7 @@ func (w *world) fillOne() {
 // soon, and may never have heard that it did not.
 func (w *world) moveOne() {
 	g := w.groups[w.rng.IntN(len(w.groups))]
-	w.move(g, w.chance(0.3), w.chance(0.4))
+	w.move(g, w.chance(0.4), w.chance(0.5))
 }
 
 // move has a group elect another leader. What the one before says comes late, or it
@@ -217,6 +217,9 @@ func (w *world) move(g *group, late, returns bool) {
 		g.stick(top.proc)
 	}
 	lanes := lateLanes[w.rng.IntN(len(lateLanes))]
+	if late && returns {
+		lanes = lateLanes[w.rng.IntN(2)] // with the control lane
+	}
 	for _, n := range w.nodes {
 		if late && (n == top.node || w.chance(0.6)) {
 			w.delay(n, lanes)
@@ -229,7 +232,7 @@ func (w *world) move(g *group, late, returns bool) {
 		if !returns || next == nil {
 			return
 		}
-		if late && w.chance(0.5) { // what nodes say to one finds it in its next epoch
+		if late { // what nodes say to one finds it in its next epoch
 			w.alternate(g, []*replica{top, next}, 2+w.rng.IntN(3))
 			return
 		}
@@ -239,7 +242,7 @@ func (w *world) move(g *group, late, returns bool) {
 
 // alternate has two replicas lead in turn, each for a moment.
 func (w *world) alternate(g *group, pair []*replica, times int) {
-	w.after(w.between(40*time.Millisecond, 150*time.Millisecond), func() {
+	w.after(w.between(40*time.Millisecond, 120*time.Millisecond), func() {
 		if w.healed || times == 0 {
 			return
 		}
