@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -53,9 +54,30 @@ type grantOpinion struct {
 	Replicas []string `json:"replicas,omitempty"` // who holds one
 }
 
+// askGrants asks all nodes once. It has the answers judged as they come, until there
+// is nothing against it: then it returns nil, else the first shard that may not be
+// emptied, and why.
+func askGrants(
+	ctx context.Context, nc *nats.Conn, req grantRequest, judge func([]grantAnswer) (shard int, why error),
+) (shard int, why error) {
+	if shard, why = judge(nil); why == nil {
+		return shard, nil
+	}
+	var answers []grantAnswer
+	err := askAll(ctx, nc, grantSubject, req, func(a grantAnswer) (enough bool) {
+		answers = append(answers, a)
+		shard, why = judge(answers)
+		return why == nil
+	})
+	if err != nil {
+		return req.Shards[0], err
+	}
+	return shard, why
+}
+
 // listenGrants answers the nodes that ask, until the connection ends.
 func (n *Node) listenGrants() error {
-	_, err := n.store.nc.Subscribe(grantSubject, func(m *nats.Msg) {
+	return n.store.hear(grantSubject, "the questions of damaged nodes", func(m *nats.Msg) {
 		var req grantRequest
 		if json.Unmarshal(m.Data, &req) != nil || m.Reply == "" || req.Node == n.opts.Node {
 			return
@@ -70,10 +92,6 @@ func (n *Node) listenGrants() error {
 			_ = m.Respond(b) // a lost answer is asked for again
 		}
 	})
-	if err != nil {
-		return fmt.Errorf("cluster: subscribe to the questions of damaged nodes: %w", err)
-	}
-	return nil
 }
 
 // opinion is what this node says of a shard to one that wants to empty its

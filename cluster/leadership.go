@@ -130,22 +130,19 @@ func (n *Node) watchLeadership(ctx context.Context) {
 	soon := 0
 	for {
 		all := n.lookAtLeadership(groups)
-		pause := leadershipEvery
+		wait := leadershipEvery
 		switch {
 		case soon > 0:
-			pause, soon = leadershipSoon, soon-1
+			wait, soon = leadershipSoon, soon-1
 		case all && !n.opts.clustered():
-			pause = leadershipAlone
+			wait = leadershipAlone
 		}
-		t := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
-			t.Stop()
 			return
 		case <-n.leadership.elected:
-			t.Stop()
 			soon = leadershipLooks
-		case <-t.C:
+		case <-time.After(wait):
 		}
 	}
 }
@@ -166,16 +163,7 @@ func (n *Node) lookAtLeadership(groups []string) (all bool) {
 
 // listenElections has the next looks follow an election at once.
 func (n *Node) listenElections() error {
-	_, err := n.store.nc.Subscribe(electedSubject, func(*nats.Msg) {
-		select {
-		case n.leadership.elected <- struct{}{}:
-		default:
-		}
-	})
-	if err != nil {
-		return fmt.Errorf("cluster: subscribe to elections: %w", err)
-	}
-	return nil
+	return n.store.hear(electedSubject, "elections", func(*nats.Msg) { nudge(n.leadership.elected) })
 }
 
 // leadsNow says whether this node leads a shard and its log takes appends, and in

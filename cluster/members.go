@@ -132,10 +132,7 @@ func (m *members) hear(msg *nats.Msg) {
 	}
 	m.mu.Unlock()
 	if !known || old.Session != o.Session {
-		select {
-		case m.wake <- struct{}{}:
-		default:
-		}
+		nudge(m.wake)
 	}
 }
 

@@ -120,12 +120,8 @@ func (n *Node) place(ctx context.Context) {
 				wait = 5 * placeEvery
 			}
 		}
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			t.Stop()
+		if pause(ctx, wait) != nil {
 			return
-		case <-t.C:
 		}
 	}
 }

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,14 +29,11 @@ func (n *Node) watchRegistry(ctx context.Context) {
 			n.checkRetired()
 			n.noteSilence(ctx)
 		}
-		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
-			t.Stop()
 			return
 		case <-n.registry.wake:
-			t.Stop()
-		case <-t.C:
+		case <-time.After(wait):
 			wait = min(2*wait, registryEvery)
 		}
 	}
@@ -45,16 +41,7 @@ func (n *Node) watchRegistry(ctx context.Context) {
 
 // listenRegistry has the registrar look when an entry was changed.
 func (n *Node) listenRegistry() error {
-	_, err := n.store.nc.Subscribe(registrySubject, func(*nats.Msg) {
-		select {
-		case n.registry.wake <- struct{}{}:
-		default:
-		}
-	})
-	if err != nil {
-		return fmt.Errorf("cluster: subscribe to the changes of the registry: %w", err)
-	}
-	return nil
+	return n.store.hear(registrySubject, "the changes of the registry", func(*nats.Msg) { nudge(n.registry.wake) })
 }
 
 // enter writes this node into the registry, unless it was retired: then the node

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,10 +15,9 @@ import (
 
 // Times of a repair.
 const (
-	grantEvery    = 250 * time.Millisecond // between two questions
-	grantPatience = 500 * time.Millisecond // for the answers to one
-	repairTell    = 10 * time.Second       // between two log lines that it waits
-	acceptAfter   = 30 * time.Second       // for a repair without loss, where loss is accepted
+	grantEvery  = 250 * time.Millisecond // between two questions
+	repairTell  = 10 * time.Second       // between two log lines that it waits
+	acceptAfter = 30 * time.Second       // for a repair without loss, where loss is accepted
 )
 
 // check verifies the files of this node's replicas and repairs what is damaged,
@@ -188,7 +186,9 @@ func (p *probe) wait(ctx context.Context, shards []int) error {
 			return err
 		}
 		p.members.publish()
-		shard, why := p.ask(ctx, shards)
+		shard, why := askGrants(ctx, p.nc, grantRequest{Node: p.node.opts.Node, Shards: shards}, func(answers []grantAnswer) (int, error) {
+			return p.judge(shards, answers)
+		})
 		if why == nil {
 			return nil
 		}
@@ -225,40 +225,6 @@ func (p *probe) mutual(node string) bool {
 		})
 	}
 	return false
-}
-
-// ask asks once. It returns nil as soon as all shards may be emptied, else the
-// first one that may not, and why.
-func (p *probe) ask(ctx context.Context, shards []int) (shard int, why error) {
-	body, err := encode(grantRequest{Node: p.node.opts.Node, Shards: shards})
-	if err != nil {
-		return shards[0], err
-	}
-	sub, err := p.nc.SubscribeSync(nats.NewInbox())
-	if err != nil {
-		return shards[0], err
-	}
-	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
-	if err := p.nc.PublishRequest(grantSubject, sub.Subject, body); err != nil {
-		return shards[0], err
-	}
-	ctx, cancel := context.WithTimeout(ctx, grantPatience)
-	defer cancel()
-	var answers []grantAnswer
-	for {
-		shard, why := p.judge(shards, answers)
-		if why == nil {
-			return shard, nil
-		}
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return shard, why // the time is over: what came is all
-		}
-		var a grantAnswer
-		if json.Unmarshal(m.Data, &a) == nil {
-			answers = append(answers, a)
-		}
-	}
 }
 
 // judge returns the first of the shards that may not be emptied, and why.

@@ -16,7 +16,8 @@ const (
 	tryTimeout  = time.Second // for one answer
 	retryMin    = 5 * time.Millisecond
 	retryMax    = 250 * time.Millisecond
-	callTimeout = 30 * time.Second // for a call whose context has no deadline
+	callTimeout = 30 * time.Second       // for a call whose context has no deadline
+	askPatience = 500 * time.Millisecond // for the answers of all nodes
 )
 
 // apiPrefix is the subject that the embedded server's requests begin with.
@@ -127,12 +128,60 @@ func (b *backoff) reset() { b.next = 0 }
 // sleep waits, or returns the context's error when that ends first.
 func (b *backoff) sleep(ctx context.Context) error {
 	b.next = min(max(2*b.next, retryMin), retryMax)
-	t := time.NewTimer(b.next)
-	defer t.Stop()
+	return pause(ctx, b.next)
+}
+
+// pause waits, or returns the context's error when that ends first.
+func pause(ctx context.Context, d time.Duration) error {
 	select {
-	case <-t.C:
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// nudge wakes who receives from c, if that is not due already.
+func nudge(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// hear calls f with each message to a subject, until the connection ends.
+func (s *store) hear(subject, what string, f nats.MsgHandler) error {
+	if _, err := s.nc.Subscribe(subject, f); err != nil {
+		return fmt.Errorf("cluster: subscribe to %s: %w", what, err)
+	}
+	return nil
+}
+
+// askAll asks all nodes once, and hands over what comes, in turn, until take has
+// enough or the time is over.
+func askAll[A any](ctx context.Context, nc *nats.Conn, subject string, req any, take func(A) (enough bool)) error {
+	body, err := encode(req)
+	if err != nil {
+		return err
+	}
+	sub, err := nc.SubscribeSync(nats.NewInbox())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
+	if err := nc.PublishRequest(subject, sub.Subject, body); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return nil //nolint:nilerr // the time is over: what came is all
+		}
+		var answer A
+		if json.Unmarshal(m.Data, &answer) == nil && take(answer) {
+			return nil
+		}
 	}
 }

@@ -2,12 +2,9 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/nats-io/nats.go"
 )
 
 // Errors of a retirement that is not begun. Each comes with the reason.
@@ -81,31 +78,17 @@ func (n *Node) mayMiss(node string) error {
 // othersMiss returns nil if no other node that answers has heard the node lately: this
 // one alone may be cut off from it.
 func (n *Node) othersMiss(ctx context.Context, node string) error {
-	body, err := encode(standingRequest{Node: node})
-	if err != nil {
-		return err
+	left := n.storingUp(node)
+	heard := false
+	err := askAll(ctx, n.store.nc, standingSubject, standingRequest{Node: node}, func(s standing) (enough bool) {
+		left--
+		heard = s.Heard
+		return heard || left <= 0
+	})
+	if err == nil && heard {
+		err = fmt.Errorf("%w: it is alive: another node hears it", ErrRetirement)
 	}
-	sub, err := n.store.nc.SubscribeSync(nats.NewInbox())
-	if err != nil {
-		return err
-	}
-	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
-	if err := n.store.nc.PublishRequest(standingSubject, sub.Subject, body); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, grantPatience)
-	defer cancel()
-	for range n.storingUp(node) {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return nil //nolint:nilerr // the time is over: what came is all
-		}
-		var s standing
-		if json.Unmarshal(m.Data, &s) == nil && s.Heard {
-			return fmt.Errorf("%w: it is alive: another node hears it", ErrRetirement)
-		}
-	}
-	return nil
+	return err
 }
 
 // connectedTo says whether this node has a connection with another one.
@@ -167,34 +150,9 @@ func (n *Node) shardsWithout(ctx context.Context, node string) error {
 // is the same question, whether all that was confirmed is elsewhere. It returns the
 // first shard that is not, and why.
 func (n *Node) askWithout(ctx context.Context, node string, shards []int) (shard int, why error) {
-	body, err := encode(grantRequest{Node: node, Shards: shards})
-	if err != nil {
-		return 0, err
-	}
-	sub, err := n.store.nc.SubscribeSync(nats.NewInbox())
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = sub.Unsubscribe() }() // fails only on a closed connection
-	if err := n.store.nc.PublishRequest(grantSubject, sub.Subject, body); err != nil {
-		return 0, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, grantPatience)
-	defer cancel()
-	var answers []grantAnswer
-	for {
-		if shard, why = judgeWithout(node, shards, answers); why == nil {
-			return 0, nil
-		}
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return shard, why // the time is over: what came is all
-		}
-		var a grantAnswer
-		if json.Unmarshal(m.Data, &a) == nil {
-			answers = append(answers, a)
-		}
-	}
+	return askGrants(ctx, n.store.nc, grantRequest{Node: node, Shards: shards}, func(answers []grantAnswer) (int, error) {
+		return judgeWithout(node, shards, answers)
+	})
 }
 
 // judgeWithout returns the first shard that cannot do without a node, and why.

@@ -81,10 +81,7 @@ func (l *shardLog) scan(ctx context.Context, from, last uint64, fetch fetcher, f
 		if err != nil {
 			cancel() // the rest is dropped
 		}
-		select {
-		case more <- struct{}{}:
-		default: // it was said before
-		}
+		nudge(more)
 	}
 	cancel()
 	if ferr := <-fetched; err == nil {

@@ -67,7 +67,7 @@ func (s *standing) refusal(folder time.Time) error {
 
 // listenStanding answers the nodes that ask, until the connection ends.
 func (n *Node) listenStanding() error {
-	_, err := n.store.nc.Subscribe(standingSubject, func(m *nats.Msg) {
+	return n.store.hear(standingSubject, "the questions of nodes that come back", func(m *nats.Msg) {
 		var req standingRequest
 		if json.Unmarshal(m.Data, &req) != nil || m.Reply == "" || req.Node == n.opts.Node || !n.registry.known() {
 			return
@@ -82,10 +82,6 @@ func (n *Node) listenStanding() error {
 			_ = m.Respond(b) // a lost answer is asked for again
 		}
 	})
-	if err != nil {
-		return fmt.Errorf("cluster: subscribe to the questions of nodes that come back: %w", err)
-	}
-	return nil
 }
 
 // askStanding asks the other nodes once how a node stands.
@@ -133,18 +129,6 @@ func (n *Node) checkStanding(ctx context.Context) error {
 		if err := pause(ctx, readyEvery); err != nil {
 			return err
 		}
-	}
-}
-
-// pause waits, or returns the context's error when that ends first.
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -42,17 +42,13 @@ func (s *store) raise(shard int) {
 
 // listenSuspects takes what readers tell, until the connection ends.
 func (n *Node) listenSuspects() error {
-	_, err := n.store.nc.Subscribe(suspectSubject, func(m *nats.Msg) {
+	return n.store.hear(suspectSubject, "suspicions", func(m *nats.Msg) {
 		var s suspicion
 		if json.Unmarshal(m.Data, &s) != nil || s.Shard < 0 || s.Shard >= len(n.logs) {
 			return
 		}
 		n.suspect(s.Shard)
 	})
-	if err != nil {
-		return fmt.Errorf("cluster: subscribe to suspicions: %w", err)
-	}
-	return nil
 }
 
 // suspect has the files of a shard's log be looked at.
