@@ -70,12 +70,8 @@ func untilRefused(t *testing.T, addr, queue string) (confirmed int, refusal stri
 // they are all there, in order.
 func takeAll(t *testing.T, n *harness.Node, queue string, count int) {
 	t.Helper()
-	x := connectRaw(t, n.STOMP)
+	x := subscribeRaw(t, n.STOMP, queue, "ack:auto")
 	defer x.nc.Close()
-	x.write(t, "SUBSCRIBE\nid:0\ndestination:/queue/"+queue+"\nack:auto\n\n\x00")
-	if err := x.nc.SetReadDeadline(time.Now().Add(harness.Patience)); err != nil {
-		t.Fatal(err)
-	}
 	for i := range count {
 		text, err := x.in.ReadString(0)
 		_, body, _ := strings.Cut(text, "\n\n")

@@ -174,16 +174,50 @@ func goSTOMPReceiveLarge(ctx context.Context, addr, queue, file string) error {
 	}
 }
 
+// carrier moves one large message between a file and a queue.
+type carrier func(ctx context.Context, addr, queue, file string) error
+
+// moveLarge has a message of that body sent in by one address and taken out by
+// another, checks that it is the same, and returns the most memory that each node has
+// had before and since.
+func moveLarge(t *testing.T, c *harness.Cluster, from, to, queue string, body []byte, send, receive carrier) (before, since map[string]int64) {
+	t.Helper()
+	ctx, dir := bounded(t), t.TempDir()
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	if err := os.WriteFile(in, body, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before = highest(t, c)
+	if err := send(ctx, from, queue, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(ctx, to, queue, out); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sha256.Sum256(got) != sha256.Sum256(body) {
+		t.Errorf("got %d octets that are not the %d that were sent", len(got), len(body))
+	}
+	since = highest(t, c)
+	for name, now := range since {
+		measured(t, "node %s: %d MiB at most, %d before", name, now>>20, before[name]>>20)
+	}
+	return before, since
+}
+
 // largeClient moves one large message between a file and a queue.
 type largeClient struct {
 	name          string
 	missing       string
-	send, receive func(ctx context.Context, addr, queue, file string) error
+	send, receive carrier
 }
 
 func largeClients(t *testing.T) []largeClient {
 	t.Helper()
-	python := func(verb string) func(ctx context.Context, addr, queue, file string) error {
+	python := func(verb string) carrier {
 		return func(ctx context.Context, addr, queue, file string) error {
 			out, err := exec.CommandContext(ctx, "/usr/bin/python3", "testdata/largestomp.py", verb, addr, queue, file).CombinedOutput()
 			if err != nil {
@@ -211,30 +245,10 @@ func TestLargeMessagesOfSTOMPClients(t *testing.T) {
 			if client.missing != "" {
 				t.Skip(client.missing)
 			}
-			ctx, dir := bounded(t), t.TempDir()
-			in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
-			body := noise(size, byte(i))
-			if err := os.WriteFile(in, body, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			before := stompPeaks(t, c)
-			if err := client.send(ctx, c.Nodes[0].STOMP, queue, in); err != nil {
-				t.Fatal(err)
-			}
-			if err := client.receive(ctx, c.Nodes[1].STOMP, queue, out); err != nil {
-				t.Fatal(err)
-			}
-			got, err := os.ReadFile(out)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if sha256.Sum256(got) != sha256.Sum256(body) {
-				t.Errorf("got %d octets that are not the %d that were sent", len(got), len(body))
-			}
-			for i, now := range stompPeaks(t, c) {
-				measured(t, "node %s: %d MiB at most, %d before", c.Nodes[i].Name, now>>20, before[i]>>20)
-				if now > largeMemory {
-					t.Errorf("node %s had %d MiB resident, want %d at most", c.Nodes[i].Name, now>>20, largeMemory>>20)
+			_, since := moveLarge(t, c, c.Nodes[0].STOMP, c.Nodes[1].STOMP, queue, noise(size, byte(i)), client.send, client.receive)
+			for name, most := range since {
+				if most > largeMemory {
+					t.Errorf("node %s had %d MiB resident, want %d at most", name, most>>20, largeMemory>>20)
 				}
 			}
 		})
@@ -244,20 +258,6 @@ func TestLargeMessagesOfSTOMPClients(t *testing.T) {
 
 // largeMemory is the most resident memory of a node that passes large messages on.
 const largeMemory = 256 << 20
-
-// stompPeaks returns the most resident memory that each node has had.
-func stompPeaks(t *testing.T, c *harness.Cluster) []int64 {
-	t.Helper()
-	var all []int64
-	for _, n := range c.Nodes {
-		_, most, err := n.Memory()
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, most)
-	}
-	return all
-}
 
 // The leader is killed in the middle of an upload, and in the middle of the reading:
 // the clients on other nodes see a pause, and the message arrives once and whole.

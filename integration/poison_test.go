@@ -46,16 +46,7 @@ func TestFaultPoisonMessage(t *testing.T) {
 	// It is judged when it would be handed out once more.
 	consume(bounded(t), t, l, good, amqp, at(c.Nodes[1], amqp, queue))()
 	harness.AwaitDepth(t, c.Nodes[0].HTTP, queue, 0)
-	err := amqp.Receive(bounded(t), at(c.Nodes[1], amqp, deadLetters), 1, func(m interop.Message) bool {
-		l.history.Add(history.Event{Kind: history.Received, Queue: deadLetters, Message: m.Body})
-		if m.Body != poison {
-			t.Errorf("dead letter: got %s, want %s", m.Body, poison)
-		}
-		return true
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	buried(t, l, c.Nodes[1], poison)
 	v := l.check(t, good+1, false)
 	figure(t, fmt.Sprintf("a message kills the node of each of its consumers, max-deliveries %d", most), tallied(&v), "it became a dead letter", "")
 }
@@ -146,7 +137,15 @@ func killLeadersByMessage(t *testing.T, nodes []*harness.Node) {
 		harness.AwaitHealthy(t, first.HTTP, len(nodes))
 	}
 	survivors(t, l, first, queue, good)
-	err := amqp.Receive(bounded(t), at(first, amqp, deadLetters), 1, func(m interop.Message) bool {
+	buried(t, l, first, poison)
+	l.check(t, good+1, false)
+}
+
+// buried receives the one dead letter, and checks that it is the poison.
+func buried(t *testing.T, l *ledger, n *harness.Node, poison string) {
+	t.Helper()
+	amqp := interop.GoAMQP{}
+	err := amqp.Receive(bounded(t), at(n, amqp, deadLetters), 1, func(m interop.Message) bool {
 		l.history.Add(history.Event{Kind: history.Received, Queue: deadLetters, Message: m.Body})
 		if m.Body != poison {
 			t.Errorf("dead letter: got %s, want %s", m.Body, poison)
@@ -156,7 +155,6 @@ func killLeadersByMessage(t *testing.T, nodes []*harness.Node) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.check(t, good+1, false)
 }
 
 // survivors receives the messages that a poison message had beside it: they are marked,

@@ -2,12 +2,10 @@ package integration
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/Azure/go-amqp"
@@ -16,7 +14,7 @@ import (
 )
 
 // protonLarge moves one large message between a file and a queue by Proton for Python.
-func protonLarge(verb string) func(ctx context.Context, addr, queue, file string) error {
+func protonLarge(verb string) carrier {
 	return func(ctx context.Context, addr, queue, file string) error {
 		out, err := exec.CommandContext(ctx, python, "testdata/largeproton.py", verb, addr, queue, file).CombinedOutput()
 		if err != nil {
@@ -78,7 +76,7 @@ func TestLargeMessagesOfProton(t *testing.T) {
 	queue := ledBy(t, c.Nodes[0], "c", "large-proton")
 	for i, pair := range []struct {
 		name          string
-		send, receive func(ctx context.Context, addr, queue, file string) error
+		send, receive carrier
 	}{
 		{"blocking to blocking", protonLarge("send"), protonLarge("receive")},
 		{"in pieces both ways", protonLarge("stream"), protonLarge("drink")},
@@ -88,30 +86,10 @@ func TestLargeMessagesOfProton(t *testing.T) {
 		{"go-amqp to pieces", goAMQPSendLarge, protonLarge("drink")},
 	} {
 		t.Run(pair.name, func(t *testing.T) {
-			ctx, dir := bounded(t), t.TempDir()
-			in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
-			body := noise(size, byte(i))
-			if err := os.WriteFile(in, body, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			before := highest(t, c)
-			if err := pair.send(ctx, c.Nodes[0].AMQP, queue, in); err != nil {
-				t.Fatal(err)
-			}
-			if err := pair.receive(ctx, c.Nodes[1].AMQP, queue, out); err != nil {
-				t.Fatal(err)
-			}
-			got, err := os.ReadFile(out)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if sha256.Sum256(got) != sha256.Sum256(body) {
-				t.Errorf("got %d bytes that are not the %d that were sent", len(got), len(body))
-			}
-			for name, now := range highest(t, c) {
-				measured(t, "node %s: %d MiB at most, %d before", name, now>>20, before[name]>>20)
-				if size >= 256<<20 && now-before[name] >= int64(size) { // a small one is lost in what a busy node takes
-					t.Errorf("node %s has grown by %d MiB, want less than the %d of the message", name, (now-before[name])>>20, size>>20)
+			before, since := moveLarge(t, c, c.Nodes[0].AMQP, c.Nodes[1].AMQP, queue, noise(size, byte(i)), pair.send, pair.receive)
+			for name, most := range since {
+				if size >= 256<<20 && most-before[name] >= int64(size) { // a small one is lost in what a busy node takes
+					t.Errorf("node %s has grown by %d MiB, want less than the %d of the message", name, (most-before[name])>>20, size>>20)
 				}
 			}
 		})

@@ -32,12 +32,8 @@ func loaded(queue string, count int, more ...string) []string {
 // drops the connection without a word: the message stays.
 func firstOf(t *testing.T, n *harness.Node, queue string) {
 	t.Helper()
-	x := connectRaw(t, n.STOMP)
+	x := subscribeRaw(t, n.STOMP, queue, "ack:client-individual\nprefetch-count:1")
 	defer x.nc.Close()
-	x.write(t, "SUBSCRIBE\nid:0\ndestination:/queue/"+queue+"\nack:client-individual\nprefetch-count:1\n\n\x00")
-	if err := x.nc.SetReadDeadline(time.Now().Add(harness.Patience)); err != nil {
-		t.Fatal(err)
-	}
 	if command, message := x.frame(t); command != "MESSAGE" {
 		t.Fatalf("the first message of %s: got %q %q", queue, command, message)
 	}

@@ -126,12 +126,8 @@ func TestScaleQueues(t *testing.T) {
 // takeOne receives the one message of a queue.
 func takeOne(t *testing.T, n *harness.Node, queue string) {
 	t.Helper()
-	x := connectRaw(t, n.STOMP)
+	x := subscribeRaw(t, n.STOMP, queue, "ack:auto")
 	defer x.nc.Close()
-	x.write(t, "SUBSCRIBE\nid:0\ndestination:/queue/"+queue+"\nack:auto\n\n\x00")
-	if err := x.nc.SetReadDeadline(time.Now().Add(harness.Patience)); err != nil {
-		t.Fatal(err)
-	}
 	text, err := x.in.ReadString(0)
 	if err != nil || !strings.HasSuffix(text, "\n\n"+queue+"\x00") {
 		t.Errorf("the message of %s: got %q, error %v", queue, text, err)

@@ -24,13 +24,7 @@ func TestAMQP_UAMQPOverTLS(t *testing.T) {
 	if err := exec.CommandContext(t.Context(), python, "-c", "import uamqp").Run(); err != nil {
 		t.Skip("python3-uamqp is missing: apt-get install python3-uamqp")
 	}
-	cert, key := localCertificate(t)
-	addr := harness.Addr(t)
-	harness.Start(t, harness.Options{Args: []string{"--amqp-tls", addr, "--tls-cert", cert, "--tls-key", key}})
-	_, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cert, port := amqpByTLS(t)
 	out, err := exec.CommandContext(shortly(t), python, "testdata/uamqpclient.py", port, cert).CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
@@ -40,6 +34,16 @@ func TestAMQP_UAMQPOverTLS(t *testing.T) {
 // Proton for Python by TLS, which looks at the certificate and the name in it.
 func TestAMQP_ProtonOverTLS(t *testing.T) {
 	needProton(t)
+	cert, port := amqpByTLS(t)
+	out, err := exec.CommandContext(shortly(t), python, "testdata/protonclient.py", "amqps://localhost:"+port, "tls", cert).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// amqpByTLS starts a node that speaks AMQP by TLS, and returns its certificate and port.
+func amqpByTLS(t *testing.T) (cert, port string) {
+	t.Helper()
 	cert, key := localCertificate(t)
 	addr := harness.Addr(t)
 	harness.Start(t, harness.Options{Args: []string{"--amqp-tls", addr, "--tls-cert", cert, "--tls-key", key}})
@@ -47,10 +51,7 @@ func TestAMQP_ProtonOverTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(shortly(t), python, "testdata/protonclient.py", "amqps://localhost:"+port, "tls", cert).CombinedOutput()
-	if err != nil {
-		t.Errorf("%v\n%s", err, out)
-	}
+	return cert, port
 }
 
 // localCertificate writes a certificate of localhost that signs itself, and its key.

@@ -155,6 +155,18 @@ func connectRaw(t *testing.T, addr string) *raw {
 	return x
 }
 
+// subscribeRaw connects and subscribes to a queue, with more headers. Reading has to be
+// done in time.
+func subscribeRaw(t *testing.T, addr, queue, headers string) *raw {
+	t.Helper()
+	x := connectRaw(t, addr)
+	x.write(t, "SUBSCRIBE\nid:0\ndestination:/queue/"+queue+"\n"+headers+"\n\n\x00")
+	if err := x.nc.SetReadDeadline(time.Now().Add(harness.Patience)); err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
 func (x *raw) write(t *testing.T, text string) {
 	t.Helper()
 	if err := x.nc.SetWriteDeadline(time.Now().Add(harness.Patience)); err != nil {
