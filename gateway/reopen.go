@@ -64,12 +64,10 @@ func beginAgain(ctx context.Context, log zerolog.Logger, run func() (served time
 
 // waited waits for d. It reports false if ctx ended first.
 func waited(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
 	select {
 	case <-ctx.Done():
 		return false
-	case <-t.C:
+	case <-time.After(d):
 		return true
 	}
 }

@@ -109,10 +109,16 @@ func wantBounds(t *testing.T, l engine.Log, first, last uint64) {
 	}
 }
 
-// scan returns all records from from, and checks that there is no gap.
+// scan returns all records from from.
 func scan(t *testing.T, l engine.Log, from uint64) (first uint64, recs []string) {
 	t.Helper()
-	err := l.Scan(t.Context(), from, func(seq uint64, rec []byte) error {
+	return collect(t, func(f func(seq uint64, rec []byte) error) error { return l.Scan(t.Context(), from, f) })
+}
+
+// collect returns all records that are read, and checks that there is no gap.
+func collect(t *testing.T, read func(f func(seq uint64, rec []byte) error) error) (first uint64, recs []string) {
+	t.Helper()
+	err := read(func(seq uint64, rec []byte) error {
 		if len(recs) == 0 {
 			first = seq
 		} else if want := first + uint64(len(recs)); seq != want {
@@ -122,7 +128,7 @@ func scan(t *testing.T, l engine.Log, from uint64) (first uint64, recs []string)
 		return nil
 	})
 	if err != nil {
-		t.Errorf("scan from %d: %v", from, err)
+		t.Errorf("read after %d records: %v", len(recs), err)
 	}
 	return first, recs
 }
@@ -347,19 +353,7 @@ func testReplay(t *testing.T, l engine.Log) {
 	const n = 300
 	replayed := func() (first uint64, recs []string) {
 		t.Helper()
-		err := r.Replay(t.Context(), func(seq uint64, rec []byte) error {
-			if len(recs) == 0 {
-				first = seq
-			} else if want := first + uint64(len(recs)); seq != want {
-				return fmt.Errorf("got sequence %d, want %d", seq, want)
-			}
-			recs = append(recs, string(rec))
-			return nil
-		})
-		if err != nil {
-			t.Errorf("replay: %v", err)
-		}
-		return first, recs
+		return collect(t, func(f func(seq uint64, rec []byte) error) error { return r.Replay(t.Context(), f) })
 	}
 	if _, recs := replayed(); len(recs) != 0 {
 		t.Errorf("replay of an empty log: got %d records, want none", len(recs))
