@@ -386,11 +386,11 @@ func (p *portal) deliver(epoch uint32, ds []handed) {
 			p.opened(q)
 			p.done.flush()
 		}
-		q.credit -= min(1, q.credit)
-		if q.closing {
+		if q.closing || q.credit == 0 {
 			p.sendBack(q, d)
 			continue
 		}
+		q.credit--
 		q.seen++
 		q.inFlight[d.key] = 0
 		p.collect(q, d)
@@ -398,8 +398,9 @@ func (p *portal) deliver(epoch uint32, ds []handed) {
 	p.handOver(q)
 }
 
-// sendBack releases a delivery that comes while its subscription waits for its
-// settlements: nobody has seen it. What comes behind the close the leader takes back.
+// sendBack releases a delivery that nobody has seen: its subscription waits for its
+// settlements to end, or took its credit back while the delivery was on its way. What
+// comes behind the close the leader takes back.
 func (p *portal) sendBack(q *queueSub, d *handed) {
 	if q.closeSent {
 		return
