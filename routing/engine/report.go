@@ -139,11 +139,15 @@ func readReport(c *cursor.Cursor) *report {
 }
 
 // gatherReport puts the parts of a node's report together. It returns nil while
-// some are missing.
+// some are missing. A part whose beginning did not come is none: that was lost with a
+// connection, and the node reports anew on the next one.
 func (l *leader) gatherReport(node string, part *report) *report {
 	whole := l.partial[node]
-	if whole == nil || whole.session != part.session || !part.rest {
+	switch {
+	case !part.rest:
 		whole = &report{session: part.session, lowest: part.lowest}
+	case whole == nil || whole.session != part.session:
+		return nil
 	}
 	for _, u := range part.subs {
 		if n := len(whole.subs); n > 0 && whole.subs[n-1].id == u.id {
