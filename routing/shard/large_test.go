@@ -377,3 +377,31 @@ func TestLarge_UploadsAreGivenUpInTheirOrder(t *testing.T) {
 		t.Errorf("got %v given up, want all in their order", got)
 	}
 }
+
+// The largest message, in the least parts that there may be, had some more than an
+// upload took: the last ones were refused as not valid.
+func TestLarge_AsManyPartsAsTheLargestMessageCanHave(t *testing.T) {
+	const largest = 1<<30 + routing.MaxHead // message-size at its most, and what a head adds
+	const parts = largest / routing.LeastPart
+	l := lead(t, Options{}, nil)
+	lane, id := LaneID{Session: 1, Lane: 2}, UploadID{Session: uploadSession, Number: 1}
+	l.s.OpenLane(lane, "n1", 1)
+	turn := func() {
+		for _, c := range l.turn().Confirms {
+			if len(c.Answers) > 0 {
+				t.Fatalf("got answers %+v, want none", c.Answers)
+			}
+		}
+	}
+	for index := range uint32(parts) {
+		l.s.Part(lane, uint64(index)+1, id, index, []byte("x"))
+		if l.s.Full() {
+			turn()
+		}
+	}
+	turn()
+	again := leadFrom(t, Options{}, 1, l.log) // what is in the log is read, too
+	if u := again.s.uploads.byID[id]; u == nil || len(u.parts) != parts {
+		t.Errorf("got an upload %v, want one of %d parts", u != nil, parts)
+	}
+}

@@ -44,8 +44,9 @@ type part struct {
 	moving    bool // a rewrite is composed and not applied yet
 }
 
-// mostParts bounds the parts of an upload, also against a damaged record.
-const mostParts = 1 << 16
+// mostParts bounds the parts of an upload, also against a damaged record: the largest
+// message, 1 GiB and a head, has fewer in the least parts that there may be.
+const mostParts = 1 << 17
 
 // mostPartBytes bounds what an entry says of them.
 const mostPartBytes = 1 << 40
@@ -111,6 +112,7 @@ func (s *Shard) Part(lane LaneID, number uint64, id UploadID, index uint32, data
 		l.answer(number, routing.CodeClosed)
 		return true
 	case u != nil && index < u.composed:
+		u.idle = 0
 		return true
 	case u != nil && (!u.open() || index != u.composed), index >= mostParts:
 		l.answer(number, routing.CodeInvalid)
