@@ -137,3 +137,4 @@ func TestTransport_2_5_5_EndWithUnsettled(t *testing.T)           { script(t, "e
 func TestTransport_2_7_6_RangesOverLinks(t *testing.T)            { script(t, "dispositionlinks") }
 func TestTransport_2_6_1_StealingByAnotherUser(t *testing.T)      { script(t, "attachusers") }
 func TestTransactions_4_2_EndOfTheSession(t *testing.T)           { script(t, "txsessionends") }
+func TestTransactions_4_4_2_BeforeTheEndOfADelivery(t *testing.T) { script(t, "txlarge") }

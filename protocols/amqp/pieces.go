@@ -31,6 +31,7 @@ type pieces struct {
 type early struct {
 	outcome routing.Outcome
 	settled bool
+	txn     *txn // in which it is stated; nil is none
 }
 
 // left returns how many bytes have not come.
@@ -41,16 +42,38 @@ func (k *pieces) left() int64 {
 	return k.end - k.offset
 }
 
-// reads reports whether the delivery of that id is being written and has bytes that
-// did not come yet: they cannot be read any more when it is settled.
-func (t *cut) reads(id uint32) bool { return t.active && t.id == id && t.pieces.left() > 0 }
-
-// earlyOutcome returns what the client said of the delivery that is being written.
-func (t *cut) earlyOutcome(id uint32) *early {
-	if !t.active || t.id != id || t.pieces == nil {
+// reading returns the pieces of the delivery of that id while it is being written: they
+// cannot be read any more when it is settled.
+func (t *cut) reading(id uint32) *pieces {
+	if !t.active || t.id != id {
 		return nil
 	}
-	return t.pieces.early
+	return t.pieces
+}
+
+// say keeps what the client says of the delivery until it has all of it. What it said
+// in a transaction stands until that ends.
+func (k *pieces) say(e early) {
+	switch {
+	case k.early != nil && k.early.txn != nil:
+		k.early.settled = k.early.settled || e.settled && e.txn == nil
+	case e.txn == nil:
+		k.early = &e
+	case k.early == nil:
+		k.early = &e
+		e.txn.touched = k.l.s.c.now
+		e.txn.early = append(e.txn.early, k)
+	}
+}
+
+// unsay takes the word of a transaction that is rolled back from the delivery: it is the
+// client's again, or has failed if the client has forgotten it.
+func (k *pieces) unsay() {
+	if !k.early.settled {
+		k.early = nil
+		return
+	}
+	k.early = &early{outcome: routing.Outcome{Kind: routing.Modified, DeliveryFailed: true}, settled: true}
 }
 
 // openLarge finds the sections of a large message, and where the rest of it is. One of
@@ -113,6 +136,9 @@ func (k *pieces) came(p *routing.Piece) {
 		return
 	}
 	k.tries = 0
+	if k.early != nil && k.early.txn != nil {
+		k.early.txn.touched = l.s.c.now
+	}
 	k.offset += int64(len(p.Bytes))
 	if len(l.cut.bare) == 0 {
 		l.cut.bare = p.Bytes
@@ -138,24 +164,53 @@ func (k *pieces) failed(err error) {
 	if k.early != nil {
 		outcome = k.early.outcome
 	}
-	if !l.presettled {
-		l.s.unsettled.remove(l.cut.id)
+	if k.early == nil || k.early.txn == nil { // else the end of the link settles it
+		if !l.presettled {
+			l.s.unsettled.remove(l.cut.id)
+		}
+		l.sub.Settle(k.tag, outcome, nil, 0)
 	}
-	l.sub.Settle(k.tag, outcome, nil, 0)
 	l.fail(frames.Errorf(frames.DetachForced, "a large message broke off in its middle: %s", wireError(err).Description))
 }
 
 // endCut ends the delivery that is written. What the client said of it too early holds
 // from now on.
 func (l *sending) endCut() {
-	id, said := l.cut.id, l.cut.earlyOutcome(l.cut.id)
+	id, k := l.cut.id, l.cut.pieces
 	l.dropCut()
-	if said == nil {
+	if k == nil || k.early == nil {
 		return
 	}
-	if it := l.s.unsettled.get(id); it != nil {
+	it, said := l.s.unsettled.get(id), k.early
+	switch {
+	case it == nil:
+	case said.txn != nil:
+		said.txn.take(k, id, *it)
+		said.txn.finish()
+	default:
 		l.s.settle(id, *it, said.outcome, said.settled)
 	}
+}
+
+// endEarly settles the delivery under way as the client said, if it did: the link ends.
+func (l *sending) endEarly() {
+	id, k := l.cut.id, l.cut.pieces
+	at := l.s.unsettled.get(id)
+	if !l.cut.active || k == nil || k.early == nil || at == nil {
+		return
+	}
+	it, t := *at, k.early.txn
+	l.s.unsettled.remove(id)
+	if t == nil {
+		l.sub.Settle(it.tag, k.early.outcome, nil, 0)
+		return
+	}
+	t.take(k, id, it)
+	if t.failed == nil {
+		t.finish()
+		return
+	}
+	l.s.c.box.Put(event{kind: rareCame, rare: t.finish}) // it may end the session, which ends already
 }
 
 // dropCut forgets the delivery under way, and lets another link begin a large one.

@@ -302,14 +302,13 @@ func (l *sending) abandon() {
 func (l *sending) end(c routing.Completer, token uint64) {
 	if !l.over && l.sub != nil {
 		l.over = true
+		l.endEarly()
 		l.s.unsettled.all(func(id uint32, it sent) {
 			if it.link != l {
 				return
 			}
 			l.s.unsettled.remove(id)
-			if said := l.cut.earlyOutcome(id); said != nil {
-				l.sub.Settle(it.tag, said.outcome, nil, 0)
-			} else if it.told == 0 && it.txn == nil && l.judgesItself() {
+			if it.told == 0 && it.txn == nil && l.judgesItself() {
 				l.sub.Settle(it.tag, l.byDefault, nil, 0)
 			}
 		})

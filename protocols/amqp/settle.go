@@ -188,11 +188,14 @@ func (s *session) onDisposition(d *frames.Disposition) *breach {
 		if !terminal {
 			outcome = it.link.byDefault
 		}
-		if t != nil {
+		switch k := it.link.cut.reading(id); {
+		case k != nil:
+			k.say(early{outcome: outcome, settled: d.Settled, txn: t})
+		case t != nil:
 			s.retire(id, it, t, outcome, d.Settled)
-			return
+		default:
+			s.settle(id, it, outcome, d.Settled)
 		}
-		s.settle(id, it, outcome, d.Settled)
 	})
 	return nil
 }
@@ -202,8 +205,6 @@ func (s *session) onDisposition(d *frames.Disposition) *breach {
 // [transport 2.6.12]
 func (s *session) settle(id uint32, it sent, o routing.Outcome, settled bool) {
 	switch {
-	case it.link.cut.reads(id):
-		it.link.cut.pieces.early = &early{outcome: o, settled: settled}
 	case it.txn != nil: // its transaction says what it ends as
 		if settled {
 			s.unsettled.remove(id)

@@ -2,6 +2,7 @@ package amqp
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/selvedge-mq/selvedge/protocols/amqp/frames"
 	"github.com/selvedge-mq/selvedge/routing"
@@ -18,7 +19,8 @@ type txn struct {
 	work     routing.Transaction
 	by       *receiving // the coordinator's link
 	postings []*posting
-	pending  int // sends of it that the engine has not judged
+	pending  int       // sends of it that the engine has not judged
+	early    []*pieces // of deliveries that it settles when they are written
 	retired  []retired
 	failed   *frames.Error // why it can only roll back
 	touched  int64         // Unix milliseconds of its last work; 0 while it has none
@@ -129,8 +131,16 @@ func (s *session) retire(id uint32, it sent, t *txn, o routing.Outcome, settled 
 	s.unsettled.join(id, t)
 }
 
+// take settles a delivery of which the client has all there will be within the
+// transaction, as it said before.
+func (t *txn) take(k *pieces, id uint32, it sent) {
+	t.early = slices.DeleteFunc(t.early, func(o *pieces) bool { return o == k })
+	it.link.s.retire(id, it, t, k.early.outcome, k.early.settled)
+}
+
 // finish ends the transaction as it was asked to, when the engine has judged all
-// its sends: one that failed may forbid the commit. [transactions 4.3]
+// its sends: one that failed may forbid the commit. A commit waits until the
+// deliveries that it settles are written. [transactions 4.3]
 func (t *txn) finish() {
 	if t.end == nil || t.pending > 0 {
 		return
@@ -142,6 +152,7 @@ func (t *txn) finish() {
 	case t.failed != nil:
 		t.rollBack()
 		t.discharged(&frames.Error{Condition: frames.TransactionRollback, Description: clip(t.failed.Error())})
+	case len(t.early) > 0:
 	default:
 		c := t.by.s.c
 		t.work.Commit(&judge{func(err error) {
@@ -192,6 +203,10 @@ func (t *txn) rollBack() {
 // holds stays with it, what it has forgotten returns to the queue as a failed
 // attempt. [transactions 4.4.2]
 func (t *txn) restore() {
+	for _, k := range t.early {
+		k.unsay()
+	}
+	t.early = nil
 	for _, r := range t.retired {
 		s := r.link.s
 		switch it := s.unsettled.get(r.id); {
@@ -241,8 +256,14 @@ func (l *receiving) endTransactions() {
 func (c *conn) expireTransactions(now int64) {
 	limit := c.f.o.TransactionTimeout.Milliseconds()
 	for _, t := range c.txns {
-		if t.end == nil && t.touched > 0 && now-t.touched >= limit && t.by.phase == linkAttached {
-			t.by.fail(frames.Errorf(frames.TransactionTimeout, "a transaction was idle for %v", c.f.o.TransactionTimeout))
+		bad := frames.Errorf(frames.TransactionTimeout, "a transaction was idle for %v", c.f.o.TransactionTimeout)
+		switch {
+		case t.touched == 0 || now-t.touched < limit:
+		case t.end == nil && t.by.phase == linkAttached:
+			t.by.fail(bad)
+		case t.end != nil && len(t.early) > 0: // the client takes nothing more of what it settles
+			t.fail(bad)
+			t.finish()
 		}
 	}
 }
