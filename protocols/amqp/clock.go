@@ -15,6 +15,7 @@ type clock struct {
 	hear    time.Time // next look at the incoming side
 	speak   time.Time // next look at the outgoing side
 	settle  time.Time // next look at what clients are to settle
+	large   time.Time // next look at the links that write large messages
 	silent  int       // looks in a row without incoming bytes
 	heard   uint64    // the reader's count at the last look
 	written bool      // something was handed to the writer since the last look
@@ -26,7 +27,7 @@ const looks = 4
 // arm sets the timer to the earliest time that is on.
 func (k *clock) arm() {
 	var next time.Time
-	for _, t := range [...]time.Time{k.open, k.grace, k.hear, k.speak, k.settle} {
+	for _, t := range [...]time.Time{k.open, k.grace, k.hear, k.speak, k.settle, k.large} {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
@@ -61,6 +62,9 @@ func (c *conn) tick(now time.Time) {
 	}
 	if due(k.settle, now) {
 		c.settleLate(now)
+	}
+	if due(k.large, now) {
+		c.lookAtLarge(now)
 	}
 	if due(k.speak, now) {
 		k.speak = now.Add(c.peer.idle / looks)

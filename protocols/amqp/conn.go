@@ -52,6 +52,7 @@ type conn struct {
 	events   []event    // the last ones taken, for reuse
 	dirty    []*session // those that owe dispositions or flows
 	ready    []*session // those with deliveries to write
+	large    large
 	load     load
 	draining bool
 	broken   bool // the stream ended or the owner panicked, there is nobody to write to

@@ -146,11 +146,53 @@ func TestALargeMessageIsBitExact(t *testing.T) {
 	}
 }
 
-func TestTransport_2_6_14_LargeIn(t *testing.T)        { script(t, "largein") }
-func TestTransport_2_6_14_LargeInEnds(t *testing.T)    { script(t, "largeends") }
-func TestTransport_2_6_14_LargeInHeld(t *testing.T)    { script(t, "largeheld") }
-func TestTransport_2_6_14_LargeOut(t *testing.T)       { script(t, "largeout") }
-func TestTransport_2_6_14_LargeBreaksOff(t *testing.T) { script(t, "largestale") }
-func TestTransport_2_6_14_LargeIsLate(t *testing.T)    { script(t, "largelate") }
-func TestTransport_2_6_14_LargeTakeTurns(t *testing.T) { script(t, "largeturns") }
-func TestTransport_2_6_14_LargeYields(t *testing.T)    { script(t, "largeyields") }
+// readFrom is a subscription that notes where it is read from.
+type readFrom struct {
+	routing.Subscription
+
+	offset int64
+}
+
+func (r *readFrom) Read(_ routing.Tag, offset int64, _ int, _ routing.PieceSink, _ uint64) {
+	r.offset = offset
+}
+
+// A link that gives its turn away forgets what it has read, and what is on its way; it
+// goes on with the byte behind the last one that it wrote.
+func TestALargeMessageGoesOnWhereItWas(t *testing.T) {
+	for every := range 7 { // how often it gives its turn away
+		text := pattern(4 * routing.MaxPart)
+		sub := &readFrom{}
+		l := &sending{link: link{s: &session{c: owned(t)}, phase: linkAttached}, sub: sub}
+		k := &pieces{l: l, offset: 100, end: int64(len(text))}
+		l.cut = cut{active: true, bare: text[:100], pieces: k}
+		var got []byte
+		for n := 1; len(got) < len(text) && n < 1000; n++ {
+			switch {
+			case every > 0 && n%(every+4) == 0:
+				l.yield()
+			case !l.more():
+				k.came(&routing.Piece{Offset: sub.offset, Bytes: text[sub.offset:min(sub.offset+routing.MaxPart, k.end)]})
+			case l.mayGoOn():
+				got = l.cut.append(got, l.frameRoom())
+				l.fetch()
+			}
+			if k.asked && !l.writing && n%2 == 0 { // an answer that comes too late
+				k.came(&routing.Piece{Offset: sub.offset, Bytes: text[sub.offset : sub.offset+1]})
+			}
+		}
+		if !bytes.Equal(got, text) {
+			t.Errorf("after each %d steps: got %d bytes, not the %d of the message", every, len(got), len(text))
+		}
+	}
+}
+
+func TestTransport_2_6_14_LargeIn(t *testing.T)         { script(t, "largein") }
+func TestTransport_2_6_14_LargeInEnds(t *testing.T)     { script(t, "largeends") }
+func TestTransport_2_6_14_LargeInHeld(t *testing.T)     { script(t, "largeheld") }
+func TestTransport_2_6_14_LargeOut(t *testing.T)        { script(t, "largeout") }
+func TestTransport_2_6_14_LargeBreaksOff(t *testing.T)  { script(t, "largestale") }
+func TestTransport_2_6_14_LargeIsLate(t *testing.T)     { script(t, "largelate") }
+func TestTransport_2_6_14_LargeTakeTurns(t *testing.T)  { script(t, "largeturns") }
+func TestTransport_2_6_14_LargeYields(t *testing.T)     { script(t, "largeyields") }
+func TestTransport_2_6_14_LargeInSessions(t *testing.T) { script(t, "largesessions") }

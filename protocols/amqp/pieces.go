@@ -3,7 +3,6 @@ package amqp
 import (
 	"bytes"
 	"errors"
-	"slices"
 
 	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/protocols/amqp/frames"
@@ -106,11 +105,11 @@ func openLarge(codecs routing.Codecs, e *routing.Envelope) (message.Message, *pi
 func (l *sending) fetch() {
 	t := &l.cut
 	k := t.pieces
-	if k == nil {
+	if k == nil || !l.writing {
 		return
 	}
 	if len(t.bare) == 0 {
-		t.bare, t.next = t.next, nil
+		t.bare, t.next, t.read = t.next, nil, true
 	}
 	if k.asked || k.left() == 0 || len(t.next) > 0 {
 		return
@@ -131,8 +130,13 @@ func (k *pieces) came(p *routing.Piece) {
 		return
 	}
 	k.asked = false
-	if p.Err != nil {
+	switch {
+	case p.Err != nil:
 		k.failed(p.Err)
+		return
+	case p.Offset != k.offset || !l.writing: // the link has given its turn away meanwhile
+		l.fetch()
+		l.enqueue()
 		return
 	}
 	k.tries = 0
@@ -141,7 +145,7 @@ func (k *pieces) came(p *routing.Piece) {
 	}
 	k.offset += int64(len(p.Bytes))
 	if len(l.cut.bare) == 0 {
-		l.cut.bare = p.Bytes
+		l.cut.bare, l.cut.read = p.Bytes, true
 	} else {
 		l.cut.next = p.Bytes
 	}
@@ -215,58 +219,6 @@ func (l *sending) endEarly() {
 
 // dropCut forgets the delivery under way, and lets another link begin a large one.
 func (l *sending) dropCut() {
-	large := l.cut.pieces != nil
 	l.cut = cut{head: l.cut.head[:0]}
-	if large {
-		l.s.large.free()
-	}
-}
-
-// large is how many links of a session write large messages, and which ones wait for
-// that: it bounds the pieces that are held. It is counted for each session, as its
-// window is what they wait for.
-type large struct {
-	busy    int
-	waiting []*sending
-}
-
-// mayBegin reports whether the link may begin its next delivery. If that is a large one
-// it may have to wait.
-func (l *sending) mayBegin() bool {
-	d := &(*l.queue[0])[l.pos]
-	if !d.Envelope.Large() {
-		return true
-	}
-	w := &l.s.large
-	if most := max(2, l.s.c.f.o.Env.Limits.InFlightBytes/(4*routing.MaxPart)); w.busy >= most {
-		l.starved = true
-		w.waiting = append(w.waiting, l)
-		return false
-	}
-	w.busy++
-	return true
-}
-
-// leave forgets a link that waits.
-func (w *large) leave(l *sending) {
-	if l.starved {
-		l.starved = false
-		w.waiting = slices.DeleteFunc(w.waiting, func(o *sending) bool { return o == l })
-	}
-}
-
-// free says that a large message is written, and has the next link go on.
-func (w *large) free() {
-	w.busy--
-	for len(w.waiting) > 0 {
-		l := w.waiting[0]
-		n := copy(w.waiting, w.waiting[1:])
-		w.waiting[n] = nil
-		w.waiting = w.waiting[:n]
-		l.starved = false
-		if l.phase == linkAttached && l.more() {
-			l.enqueue()
-			return
-		}
-	}
+	l.s.c.large.free(l)
 }

@@ -23,7 +23,9 @@ type sending struct {
 	pos     int                   // how much of the first batch is begun
 	cut     cut                   // the transfer under way
 	queued  bool                  // the link is in session.ready
-	starved bool                  // it is in session.large, and its next delivery is a large one
+	writing bool                  // it writes a large message: it is in conn.large
+	starved bool                  // it waits for that: its delivery is a large one
+	stuck   bool                  // it writes one, and the session's window was used up at the last look
 	early   *frames.Flow          // what came before the subscription was judged
 	left    *leftover             // at the detach; nil when there is nothing
 }
@@ -208,8 +210,8 @@ func (l *sending) releaseExcess() {
 			}
 		}
 	}
-	if l.credit.waiting == 0 { // the large one that waited for its turn is gone, too
-		l.s.large.leave(l)
+	if l.credit.waiting == 0 && !l.cut.active { // the large one that waited for its turn is gone, too
+		l.s.c.large.leave(l)
 	}
 }
 
@@ -231,10 +233,13 @@ func (l *sending) next() routing.Delivery {
 
 // more reports whether there is something to write.
 func (l *sending) more() bool {
-	if l.cut.active {
-		return l.cut.ready(l.frameRoom())
+	switch {
+	case !l.cut.active:
+		return l.credit.waiting > 0 && l.credit.left > 0 && !l.starved
+	case l.cut.pieces != nil && !l.writing: // it has given its turn away
+		return !l.starved
 	}
-	return l.credit.waiting > 0 && l.credit.left > 0 && !l.starved
+	return l.cut.ready(l.frameRoom())
 }
 
 // enqueue puts the link in line if it has something to write.
@@ -318,7 +323,7 @@ func (l *sending) end(c routing.Completer, token uint64) {
 	for _, ds := range l.queue {
 		l.s.c.f.pools.putDeliveries(ds)
 	}
-	l.s.large.leave(l)
+	l.s.c.large.leave(l)
 	l.dropCut()
 	l.queue, l.pos, l.credit, l.early = nil, 0, credit{}, nil
 }

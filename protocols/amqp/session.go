@@ -40,7 +40,6 @@ type session struct {
 	dirty     bool         // it is in conn.dirty
 	ready     []*sending   // links with deliveries to write
 	queued    bool         // it is in conn.ready
-	large     large        // links that write large messages
 }
 
 // onBegin answers a begin with ours, on the same channel. [transport 2.5.1]

@@ -23,6 +23,7 @@ type cut struct {
 	notes  []byte  // message annotations
 	bare   []byte  // the bare message; of a large one the piece that is here
 	next   []byte  // the piece behind that
+	read   bool    // bare is a piece
 	pieces *pieces // of a large message, otherwise nil
 }
 
@@ -109,7 +110,9 @@ func (l *sending) requeue() {
 // the next delivery.
 func (l *sending) step() {
 	if l.cut.active {
-		l.write(&frames.Transfer{Handle: l.out}, continueMax)
+		if l.mayGoOn() {
+			l.write(&frames.Transfer{Handle: l.out}, continueMax)
+		}
 		return
 	}
 	if l.mayBegin() {
@@ -121,10 +124,7 @@ func (l *sending) step() {
 func (l *sending) begin() {
 	d := l.next()
 	if !l.compose(&d) {
-		l.cut = cut{}
-		if d.Envelope.Large() {
-			l.s.large.free()
-		}
+		l.dropCut()
 		l.sub.Settle(d.Tag, routing.Outcome{Kind: routing.Rejected}, nil, 0)
 		l.align(true)
 		return
@@ -167,6 +167,7 @@ func (l *sending) write(t *frames.Transfer, overhead int) {
 	b := frames.AppendTransfer(c.room(), s.channel, t, n)
 	c.buf = l.cut.append(b, n)
 	s.out.sent()
+	l.stuck = false
 	if !t.More {
 		l.endCut()
 		return
