@@ -6,6 +6,18 @@ import (
 	"github.com/selvedge-mq/selvedge/routing"
 )
 
+// ReadTries is how often a piece of a large message that is being written is asked for
+// in vain, one time after the other, before the message breaks off: each time the engine has
+// tried for send-timeout.
+const ReadTries = 10
+
+// ReadAgain reports whether a read that has ended so may be tried again, having failed
+// that often in a row.
+func ReadAgain(err error, failed int) bool {
+	code := routing.CodeOf(err)
+	return failed < ReadTries && (code == routing.CodeTimeout || code == routing.CodeUnavailable)
+}
+
 // HeadCodec is what a codec is besides that converts large messages, of which a
 // front-end has only the head, see [routing.Session]. Implementations are pure and
 // safe for concurrent use.

@@ -10,10 +10,6 @@ import (
 	"github.com/selvedge-mq/selvedge/routing"
 )
 
-// readTries is how often a piece is asked for in vain, one time after the other, until
-// the link ends: each time the engine has tried for send-timeout.
-const readTries = 10
-
 // pieces is what of a large message towards the client is still to be read. While it
 // is written, the piece that is under way and the next one are held, no more.
 type pieces struct {
@@ -158,8 +154,7 @@ func (k *pieces) came(p *routing.Piece) {
 // clients that take the begin of an aborted delivery for a message.
 func (k *pieces) failed(err error) {
 	l := k.l
-	code := routing.CodeOf(err)
-	if k.tries++; k.tries < readTries && (code == routing.CodeTimeout || code == routing.CodeUnavailable) {
+	if k.tries++; protocols.ReadAgain(err, k.tries) {
 		l.fetch()
 		return
 	}

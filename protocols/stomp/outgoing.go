@@ -26,6 +26,7 @@ type outgoing struct {
 	next    int64   // where in the payload the piece behind it begins
 	end     int64   // where in the payload the body ends
 	asked   bool    // a piece is on its way
+	tries   int     // reads that failed, one after the other
 	last    bool    // the end is being written
 }
 
@@ -105,14 +106,20 @@ func (m *machine) askPiece() {
 	o.sub.sub.Read(o.tag, o.next, int(min(o.end-o.next, routing.MaxPart)), o, 0)
 }
 
-// piece takes a piece. Without it the frame cannot be ended and the client cannot be
-// told: the connection ends, and the message goes back.
+// piece takes a piece. One that did not come in time is asked for again. Without it the
+// frame cannot be ended and the client cannot be told: the connection ends, and the
+// message goes back.
 func (m *machine) piece(o *outgoing, p routing.Piece) {
 	if m.outgoing != o {
 		return
 	}
 	o.asked = false
 	if p.Err != nil {
+		if o.tries++; protocols.ReadAgain(p.Err, o.tries) {
+			m.log.Debug().Err(p.Err).Str("addr", o.sub.name).Int("tries", o.tries).Msg("piece of a large message is asked for again")
+			m.askPiece()
+			return
+		}
 		m.warn().Err(p.Err).Str("addr", o.sub.name).Msg("connection cut in the middle of a large message")
 		m.cause = p.Err
 		m.breakOff()
@@ -121,7 +128,7 @@ func (m *machine) piece(o *outgoing, p routing.Piece) {
 		m.closeSession()
 		return
 	}
-	o.ready = p.Bytes
+	o.ready, o.tries = p.Bytes, 0
 	o.next += int64(len(p.Bytes))
 }
 

@@ -207,6 +207,58 @@ func TestLarge_BrokenOffInTheMiddle(t *testing.T) {
 	}
 }
 
+// A piece that did not come in time, since there was no leader, ended the connection.
+func TestLarge_APieceIsAskedForAgain(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		codes  []routing.Code // what the reads end with, one after the other; OK is a piece
+		breaks bool
+	}{
+		{name: "late once", codes: []routing.Code{routing.CodeTimeout}},
+		{name: "late often", codes: slices.Repeat([]routing.Code{routing.CodeUnavailable}, protocols.ReadTries-1)},
+		{name: "late often, in two places", codes: slices.Concat(
+			slices.Repeat([]routing.Code{routing.CodeTimeout}, protocols.ReadTries-1), []routing.Code{routing.CodeOK},
+			slices.Repeat([]routing.Code{routing.CodeTimeout}, protocols.ReadTries-1),
+		)},
+		{name: "late too often", codes: slices.Repeat([]routing.Code{routing.CodeTimeout}, protocols.ReadTries), breaks: true},
+		{name: "somebody else's", codes: []routing.Code{routing.CodeStale}, breaks: true},
+		{name: "ended", codes: []routing.Code{routing.CodeClosed}, breaks: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m, a := benchMachine(t, &nowhere{}), &asked{}
+			s := &subscription{sub: a, events: m.events, mode: ackIndividual, number: 1}
+			head := "destination:/queue/a\n\n"
+			m.backlog.push(delivery{sub: s, d: routing.Delivery{Envelope: routing.Envelope{
+				Address: routing.Queue("a"), Encoding: routing.EncodingSTOMP, Payload: []byte(head), Size: 1 << 20,
+			}}})
+			m.pump()
+			for _, code := range c.codes {
+				p := routing.Piece{Bytes: make([]byte, 1000)}
+				if code != routing.CodeOK {
+					p = routing.Piece{Err: &routing.Error{Code: code, Op: "read"}}
+				}
+				to := a.to
+				a.to = nil
+				if to == nil {
+					t.Fatal("no piece was asked for")
+				}
+				to.Piece(p)
+				for _, e := range m.events.Take(nil) {
+					e.run(m)
+				}
+				if code == routing.CodeOK {
+					for ok := true; ok; {
+						_, _, ok = m.nextOutput(nil)
+					}
+				}
+			}
+			if broken := m.outgoing == nil; broken != c.breaks || !broken && a.to == nil {
+				t.Errorf("got broken off: %v, asked again: %v, want broken off: %v", broken, a.to != nil, c.breaks)
+			}
+		})
+	}
+}
+
 // No heart-beat gets into a body, however long a piece takes.
 func TestLarge_NoHeartBeatInside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
