@@ -183,7 +183,7 @@ func (m *machine) appendError(w *wireError, receipt string, hasReceipt bool) {
 	dst := frame.AppendCommand(m.out, frame.Error)
 	dst = frame.AppendHeader(dst, v, "message", w.message)
 	if hasReceipt {
-		dst = frame.AppendHeader(dst, v, "receipt-id", receipt)
+		dst = frame.AppendEcho(dst, v, "receipt-id", receipt)
 	}
 	if w.header != "" {
 		dst = frame.AppendHeader(dst, v, w.header, w.value)

@@ -199,6 +199,6 @@ func (m *machine) appendReceipt(id []byte) {
 		return
 	}
 	dst := frame.AppendCommand(m.out, frame.Receipt)
-	dst = frame.AppendHeader(dst, m.version, "receipt-id", id)
+	dst = frame.AppendEcho(dst, m.version, "receipt-id", id)
 	m.out = frame.AppendBody(dst, "")
 }

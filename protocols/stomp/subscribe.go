@@ -42,7 +42,7 @@ func (m *machine) subscribe(f *frame.Frame) error {
 		return err
 	}
 	if id, ok := f.Get("id"); ok {
-		s.header = frame.AppendHeader(nil, m.version, "subscription", m.trim(id))
+		s.header = frame.AppendEcho(nil, m.version, "subscription", m.trim(id))
 	}
 	if s.browse {
 		s.mode = ackAuto

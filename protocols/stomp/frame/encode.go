@@ -32,7 +32,7 @@ func AppendInt(dst []byte, key string, value int64) []byte {
 }
 
 // AppendHeader appends a header as version v writes it. A header that the
-// version cannot express is left out: one with NUL, and in 1.0 one with LF or
+// version cannot express is left out: one with NUL, and in 1.0 one with LF, CR or
 // with a colon in its key. Framing is never broken.
 func AppendHeader[K, T string | []byte](dst []byte, v Version, key K, value T) []byte {
 	start := len(dst)
@@ -55,6 +55,21 @@ func AppendHeader[K, T string | []byte](dst []byte, v Version, key K, value T) [
 		return dst[:start]
 	}
 	return append(dst, '\n')
+}
+
+// AppendEcho appends a header with a text that the peer itself chose, as version v
+// writes it. In 1.0 it goes back as it came, with a CR in it too: to others a CR in a
+// header of 1.0 is left out, for there are clients that take it for an end of the line.
+func AppendEcho[T string | []byte](dst []byte, v Version, key string, value T) []byte {
+	start := len(dst)
+	if v != V10 {
+		return AppendHeader(dst, v, key, value)
+	}
+	dst = AppendRaw(dst, key, value)
+	if bytes.ContainsAny(dst[start:len(dst)-1], "\n\x00") {
+		return dst[:start]
+	}
+	return dst
 }
 
 // AppendBlock appends header lines that are escaped as in 1.2: as they are for
