@@ -18,18 +18,28 @@ func MarkBehind(dir string) error {
 // Raise tells all nodes, as a failed read does, that a log could not be read.
 func (n *Node) Raise(shard int) { n.store.raise(shard) }
 
-// ScanBy reads all of a shard's log, from the node's files or by way of the embedded
-// server alone.
-func (n *Node) ScanBy(ctx context.Context, shard int, files bool, f func(seq uint64, rec []byte) error) error {
+// The ways in which a log is read.
+const (
+	ByFiles  = "as a whole, from files" // as a takeover does
+	BySome   = "some, from files"
+	ByServer = "by way of the server"
+)
+
+// ScanBy reads all of a shard's log in one of the ways.
+func (n *Node) ScanBy(ctx context.Context, shard int, way string, f func(seq uint64, rec []byte) error) error {
 	l := n.logs[shard]
 	first, last, err := l.Bounds(ctx)
 	if err != nil {
 		return err
 	}
-	if files {
-		return l.scan(ctx, first, last, l.fetchAll, f)
-	}
-	return l.scan(ctx, first, last, l.fetch, f)
+	fetch := map[string]fetcher{ByFiles: l.fetchAll, BySome: l.fetchHere, ByServer: l.fetch}[way]
+	return l.scan(ctx, first, last, fetch, f)
+}
+
+// InFile returns a record of a shard's log as it stands in the node's files, nil if it
+// does not.
+func (n *Node) InFile(ctx context.Context, shard int, seq uint64) []byte {
+	return n.logs[shard].readFile(ctx, seq)
 }
 
 // InFiles returns the bounds of a shard's log, and how far its records stand in the

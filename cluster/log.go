@@ -114,10 +114,13 @@ func (l *shardLog) Read(ctx context.Context, seq uint64) ([]byte, error) {
 	case seq > last:
 		return nil, engine.ErrNotFound
 	}
-	if rec := l.readOne(ctx, seq); rec != nil {
+	rec := l.readFile(ctx, seq)
+	if rec == nil {
+		rec = l.readOne(ctx, seq)
+	}
+	if rec != nil {
 		return rec, nil
 	}
-	var rec []byte
 	err = l.scan(ctx, seq, seq, l.fetch, func(_ uint64, b []byte) error {
 		rec = b
 		return nil
@@ -132,7 +135,7 @@ func (l *shardLog) Scan(ctx context.Context, from uint64, f func(seq uint64, rec
 	if err != nil {
 		return err
 	}
-	return l.scan(ctx, max(first, from), last, l.fetch, f)
+	return l.scan(ctx, max(first, from), last, l.fetchHere, f)
 }
 
 // usable says whether a call can begin.

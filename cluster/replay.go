@@ -44,7 +44,7 @@ func (l *shardLog) fetchAll(ctx context.Context, from, last uint64, out chan<- [
 // server has the others. A batch is valid until the next one was received. An error of the kind [ErrDamaged] says that the files are
 // damaged.
 func (l *shardLog) fetchFiles(ctx context.Context, from, last uint64, out chan<- []record) (next uint64, err error) {
-	if _, here := l.local(l.stream); !here || l.dir == "" {
+	if !l.hasFiles() {
 		return from, nil
 	}
 	next = from
