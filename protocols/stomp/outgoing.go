@@ -116,7 +116,7 @@ func (m *machine) piece(o *outgoing, p routing.Piece) {
 	o.asked = false
 	if p.Err != nil {
 		if o.tries++; protocols.ReadAgain(p.Err, o.tries) {
-			m.log.Debug().Err(p.Err).Str("addr", o.sub.name).Int("tries", o.tries).Msg("piece of a large message is asked for again")
+			m.debug().Err(p.Err).Str("addr", o.sub.name).Int("tries", o.tries).Msg("piece of a large message is asked for again")
 			m.askPiece()
 			return
 		}
