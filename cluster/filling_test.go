@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/selvedge-mq/selvedge/cluster"
 	"github.com/selvedge-mq/selvedge/cluster/clustertest"
@@ -117,7 +118,7 @@ func acceptLoss(t *testing.T, k *clustertest.Cluster, victim, source, up int, wa
 	}
 	k.Stop(victim)
 	for _, i := range []int{victim, source} {
-		k.SetOptions(i, func(o *cluster.Options) { o.AcceptLoss = true })
+		k.SetOptions(i, func(o *cluster.Options) { o.AcceptLoss, o.AcceptAfter = true, 2*time.Second })
 	}
 	k.StartAll()
 }

@@ -159,3 +159,18 @@ func TestOpen_TellsThatTheFolderHasOtherShards(t *testing.T) {
 		}
 	}
 }
+
+// A retirement was noted in the marker while others may read it.
+func TestFolder_ARetirementIsNotedInTheFolderAlone(t *testing.T) {
+	n := &Node{opts: Options{Dir: t.TempDir(), Log: zerolog.Nop()}, marker: Marker{Version: markerVersion, Format: FormatCluster, Shards: 4}}
+	why := errors.New("it was retired")
+	if err := n.noteRetired(why); !errors.Is(err, why) {
+		t.Errorf("got %v, want %v", err, why)
+	}
+	if !n.marker.Retired.IsZero() {
+		t.Error("the marker was changed that others read")
+	}
+	if m, err := Detect(n.opts.Dir); err != nil || m.Retired.IsZero() || m.Shards != 4 {
+		t.Errorf("got %+v in the folder, error %v, want the retirement noted", m, err)
+	}
+}

@@ -20,6 +20,7 @@ const (
 	DefaultShards        = 4
 	DefaultElection      = 500 * time.Millisecond
 	DefaultAppendTimeout = 2 * time.Second
+	DefaultAcceptAfter   = 30 * time.Second
 )
 
 // Limits of [Options].
@@ -88,6 +89,9 @@ type Options struct {
 	// AcceptLoss has a damaged shard begin empty that no other replica can repair:
 	// what is in it is lost. Its files are kept aside.
 	AcceptLoss bool
+	// AcceptAfter is how long a repair without loss is tried before that; 0 means
+	// [DefaultAcceptAfter].
+	AcceptAfter time.Duration
 	// OnHealth is told the replicas of this node that are not whole, at every
 	// change, also while Open waits for their repair. It must not block.
 	OnHealth func([]ReplicaHealth)
@@ -112,6 +116,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.AppendTimeout == 0 {
 		o.AppendTimeout = DefaultAppendTimeout
+	}
+	if o.AcceptAfter == 0 {
+		o.AcceptAfter = DefaultAcceptAfter
 	}
 	if !o.clustered() {
 		o.Replicas = 1
@@ -143,6 +150,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("cluster: Scrub: %d is negative", o.Scrub)
 	case o.AppendTimeout < 0:
 		return fmt.Errorf("cluster: AppendTimeout: %v is negative", o.AppendTimeout)
+	case o.AcceptAfter < 0:
+		return fmt.Errorf("cluster: AcceptAfter: %v is negative", o.AcceptAfter)
 	}
 	if o.clustered() {
 		return o.checkCluster()

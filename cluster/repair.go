@@ -15,9 +15,8 @@ import (
 
 // Times of a repair.
 const (
-	grantEvery  = 250 * time.Millisecond // between two questions
-	repairTell  = 10 * time.Second       // between two log lines that it waits
-	acceptAfter = 30 * time.Second       // for a repair without loss, where loss is accepted
+	grantEvery = 250 * time.Millisecond // between two questions
+	repairTell = 10 * time.Second       // between two log lines that it waits
 )
 
 // check verifies the files of this node's replicas and repairs what is damaged,
@@ -122,7 +121,7 @@ func (n *Node) allowed(ctx context.Context, shards []int) error {
 	}
 	if n.opts.AcceptLoss {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, acceptAfter)
+		ctx, cancel = context.WithTimeout(ctx, n.opts.AcceptAfter)
 		defer cancel()
 	}
 	p, err := n.openProbe(ctx)

@@ -138,8 +138,9 @@ func (n *Node) noteRetired(why error) error {
 	if why == nil || n.opts.FrontOnly || n.marker.Format != FormatCluster {
 		return why
 	}
-	n.marker.Retired = time.Now().UTC()
-	if err := saveMarker(n.opts.Dir, n.marker); err != nil {
+	m := n.marker // others read it meanwhile
+	m.Retired = time.Now().UTC()
+	if err := saveMarker(n.opts.Dir, m); err != nil {
 		n.opts.Log.Warn().Err(err).Msg("retirement not noted in the data folder")
 	}
 	return why

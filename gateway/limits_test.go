@@ -39,7 +39,7 @@ func TestEveryLimitIsReachedByASetting(t *testing.T) {
 		}},
 		{"cluster", clusterOptions(n), []string{
 			"Listen", "Advertise", "ClusterName", "Secret", "TLS", "Seeds", // of a node alone
-			"FrontOnly", "AcceptLoss", "Version", "Log", "Metrics", // no limits
+			"FrontOnly", "AcceptLoss", "AcceptAfter", "Version", "Log", "Metrics", // no limits
 		}},
 		{"protocols", limits(c, config.Listener{}), nil},
 		{"STOMP", stompOptions(c, config.Listener{}, protocols.Env{}).Limits, nil},
