@@ -29,6 +29,9 @@ func socket(t *testing.T, url string, header http.Header) (*websocket.Conn, *htt
 	ws, resp, err := websocket.Dial(t.Context(), url, &websocket.DialOptions{
 		HTTPClient: &http.Client{Transport: tr}, HTTPHeader: header, Subprotocols: []string{"v12.stomp"},
 	})
+	if resp != nil && resp.Body != nil {
+		defer resp.Body.Close()
+	}
 	switch {
 	case err == nil:
 		t.Cleanup(func() { _ = ws.CloseNow() })
