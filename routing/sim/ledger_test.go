@@ -2,7 +2,6 @@ package sim_test
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/selvedge-mq/selvedge/routing"
@@ -211,12 +210,20 @@ func (l *ledger) handover(p *process, to string, shard int, epoch uint32, id int
 	l.checkLease(p, shard, epoch, m)
 }
 
-// wants says whether a node has a consumer of a queue. Where the last one has ended, what
-// waited in the leader's outlet reaches nobody.
+// wants says whether a node has consumers of a queue, and none that has ended. What waited
+// in the leader's outlet for that one reaches nobody; what does reach somebody is judged there.
 func (w *world) wants(node string, queue routing.Address) bool {
-	return slices.ContainsFunc(w.clients, func(c *client) bool {
-		return c.consumer != nil && c.proc.name == node && c.queue == queue && c.alive && !c.closing && !c.closed
-	})
+	some := false
+	for _, c := range w.clients {
+		if c.consumer == nil || c.proc.name != node || c.queue != queue {
+			continue
+		}
+		if !c.alive || c.closing || c.closed {
+			return false
+		}
+		some = true
+	}
+	return some
 }
 
 // owe notes what holds for a delivery that is handed out now to another node.
