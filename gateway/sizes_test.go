@@ -47,10 +47,10 @@ func offer(t *testing.T, nc net.Conn, destination string, body int, counted bool
 		text += fmt.Sprintf("content-length:%d\n", body)
 	}
 	text += "\n" + strings.Repeat("x", body) + "\x00"
-	written := make(chan error, 1)
+	written := make(chan struct{})
 	go func() {
-		_, err := io.WriteString(nc, text)
-		written <- err // an error means that the node reads no more
+		defer close(written)
+		_, _ = io.WriteString(nc, text) // an error means that the node reads no more
 	}()
 	r := bufio.NewReader(nc)
 	var frame string

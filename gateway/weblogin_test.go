@@ -22,7 +22,7 @@ func basic(login string) http.Header {
 
 // socket opens a WebSocket with a header in its request, and returns the answer to
 // the request.
-func socket(t *testing.T, url string, header http.Header) (*websocket.Conn, *http.Response) {
+func socket(t *testing.T, url string, header http.Header) (ws *websocket.Conn, code int, answer http.Header) {
 	t.Helper()
 	tr := &http.Transport{}
 	t.Cleanup(tr.CloseIdleConnections)
@@ -38,7 +38,7 @@ func socket(t *testing.T, url string, header http.Header) (*websocket.Conn, *htt
 	case resp == nil:
 		t.Fatal(err)
 	}
-	return ws, resp
+	return ws, resp.StatusCode, resp.Header
 }
 
 // exchange sends a text and returns what comes back, to the end of the first message.
@@ -83,9 +83,9 @@ func TestSTOMP_WebSocket_10_BasicLogin(t *testing.T) {
 				c.Users = []auth.User{{Name: "alice", Password: hash}, {Name: "bob", Password: hash}}
 			})
 			for _, url := range []string{"ws://" + addrs["http"] + "/stomp", "ws://" + addrs["stomp-ws"] + "/any"} {
-				ws, resp := socket(t, url, tt.header)
+				ws, code, _ := socket(t, url, tt.header)
 				if ws == nil {
-					t.Fatalf("got %d, want a connection", resp.StatusCode)
+					t.Fatalf("got %d, want a connection", code)
 				}
 				got := exchange(t, ws, fmt.Sprintf(connectAs, tt.connect))
 				if !strings.HasPrefix(got, tt.want) {
@@ -121,9 +121,9 @@ func TestSTOMP_WebSocket_10_WhatIsNoLogin(t *testing.T) {
 		"an empty header line": {"Authorization": {""}},
 	}
 	for name, header := range wrong {
-		ws, resp := socket(t, "ws://"+addrs["http"]+"/stomp", header)
-		if ws != nil || resp.StatusCode != http.StatusUnauthorized || resp.Header.Get("WWW-Authenticate") != challenge {
-			t.Errorf("%s: got %d, %q, want 401 and how to log in", name, resp.StatusCode, resp.Header.Get("WWW-Authenticate"))
+		ws, code, answer := socket(t, "ws://"+addrs["http"]+"/stomp", header)
+		if ws != nil || code != http.StatusUnauthorized || answer.Get("WWW-Authenticate") != challenge {
+			t.Errorf("%s: got %d, %q, want 401 and how to log in", name, code, answer.Get("WWW-Authenticate"))
 		}
 	}
 	if got, want := countOf(t, r.node.metrics.refused, "stomp", refusedHandshake), float64(len(wrong)); got != want {
@@ -144,11 +144,11 @@ func TestSTOMP_WebSocket_10_IsBoundedAsOthersAre(t *testing.T) {
 		c.Users = []auth.User{{Name: "alice", Password: hash}}
 	})
 	url := "ws://" + addrs["http"] + "/stomp"
-	first, _ := socket(t, url, basic("alice:secret"))
+	first, _, _ := socket(t, url, basic("alice:secret"))
 	if got := exchange(t, first, fmt.Sprintf(connectAs, "")); !strings.HasPrefix(got, "CONNECTED") {
 		t.Fatalf("got %q, want CONNECTED", got)
 	}
-	second, _ := socket(t, url, basic("alice:secret"))
+	second, _, _ := socket(t, url, basic("alice:secret"))
 	if got, want := exchange(t, second, fmt.Sprintf(connectAs, "")), "max-connections-per-user"; !strings.Contains(got, want) {
 		t.Errorf("the user's second connection: got %q, want %s in it", got, want)
 	}
@@ -156,7 +156,7 @@ func TestSTOMP_WebSocket_10_IsBoundedAsOthersAre(t *testing.T) {
 	for round := 0; full.Load() == 0; round++ {
 		var wg sync.WaitGroup
 		for i := range 8 {
-			ws, _ := socket(t, url, basic(fmt.Sprint("alice:guess", round, i)))
+			ws, _, _ := socket(t, url, basic(fmt.Sprint("alice:guess", round, i)))
 			wg.Go(func() {
 				if err := ws.Write(t.Context(), websocket.MessageText, fmt.Appendf(nil, connectAs, "")); err != nil {
 					t.Error(err)
@@ -180,7 +180,7 @@ func TestSTOMP_WebSocket_10_IsInNoLog(t *testing.T) {
 		c.Users = []auth.User{{Name: "alice", Password: hash}}
 	})
 	for _, login := range []string{"alice:secret", "alice:guess", "al\x00ice:secret"} {
-		ws, _ := socket(t, "ws://"+addrs["http"]+"/stomp", basic(login))
+		ws, _, _ := socket(t, "ws://"+addrs["http"]+"/stomp", basic(login))
 		if ws != nil {
 			exchange(t, ws, fmt.Sprintf(connectAs, ""))
 		}

@@ -49,10 +49,7 @@ func TestSTOMP_WebSocket_10_TheLoginOfTheRequest(t *testing.T) {
 		{"where that of CONNECT is empty", protocols.Login{User: "alice", Password: `a\nb:c`}, "login:\npasscode:x\n", "alice", []string{`PLAIN alice:a\nb:c`}},
 		{"blanks are part of it", protocols.Login{User: "bob", Password: " s "}, "", "bob", []string{"PLAIN bob: s "}},
 		{"that of CONNECT comes first", protocols.Login{User: "alice", Password: "wrong"}, "login:bob\npasscode: s \naccept-version:1.2\n", "bob", []string{"PLAIN bob: s "}},
-		{
-			"it does not mend that of CONNECT", protocols.Login{User: "alice", Password: `a\nb:c`}, "login:alice\npasscode:wrong\n",
-			"", []string{"PLAIN alice:wrong"},
-		},
+		{"it does not mend that of CONNECT", protocols.Login{User: "alice", Password: `a\nb:c`}, "login:alice\npasscode:wrong\n", "", []string{"PLAIN alice:wrong"}},
 		{"it is wrong", protocols.Login{User: "alice", Password: "wrong"}, "", "", []string{"PLAIN alice:wrong"}},
 		{"it has no escapes", protocols.Login{User: "alice", Password: `a\\nb\cc`}, "", "", []string{`PLAIN alice:a\\nb\cc`}},
 		{"without one the certificate counts", protocols.Login{}, "", "carol", []string{"EXTERNAL :"}},

@@ -110,7 +110,8 @@ func (m *machine) appendHead(s *subscription, d *routing.Delivery, payload []byt
 	if s.mode != ackAuto {
 		key = m.await(s, d.Tag)
 	}
-	dst := append(m.out, "MESSAGE\nmessage-id:"...)
+	dst := m.out
+	dst = append(dst, "MESSAGE\nmessage-id:"...)
 	dst = key.appendAckID(dst)
 	dst = append(dst, '\n')
 	dst = append(dst, s.header...)
