@@ -15,7 +15,7 @@ type resolver func(ctx context.Context, host string) ([]string, error)
 // seedAddrs returns the host:ports of the other nodes that the seeds stand for.
 // The node's own address is left out, listed or not; a host name of several
 // addresses stands for each of them.
-func seedAddrs(ctx context.Context, seeds []string, own, defaultPort string, lookup resolver) ([]string, error) {
+func seedAddrs(ctx context.Context, seeds []string, own string, lookup resolver) ([]string, error) {
 	ownHost, ownPort, err := net.SplitHostPort(own)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: Advertise: %w", err)
@@ -47,7 +47,7 @@ func checkSeeds(ctx context.Context, o Options, lookup resolver) error {
 	if !o.clustered() {
 		return nil
 	}
-	addrs, err := seedAddrs(ctx, o.Seeds, o.own(), defaultPort, lookup)
+	addrs, err := seedAddrs(ctx, o.Seeds, o.own(), lookup)
 	if err == nil && len(addrs) == 0 {
 		err = fmt.Errorf("cluster: Seeds: %s: this is the node itself: add the address of another one, or run the node alone, without a cluster address",
 			strings.Join(o.Seeds, ","))

@@ -51,7 +51,7 @@ func TestSeedAddrs(t *testing.T) {
 		{"a duplicate counts once", []string{"b:1", "b:1"}, "a:1", []string{"b:1"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := seedAddrs(t.Context(), c.seeds, c.own, "6222", dns)
+			got, err := seedAddrs(t.Context(), c.seeds, c.own, dns)
 			if diff := cmp.Diff(c.want, got); err != nil || diff != "" {
 				t.Errorf("error %v (-want +got):\n%s", err, diff)
 			}
@@ -61,7 +61,7 @@ func TestSeedAddrs(t *testing.T) {
 
 func TestSeedAddrs_Mistakes(t *testing.T) {
 	for _, seed := range []string{"", "a:1,,b:1", "static:()", "a:b:c:d:1]"} {
-		if got, err := seedAddrs(t.Context(), []string{seed}, "x:1", "6222", fakeDNS(nil)); err == nil {
+		if got, err := seedAddrs(t.Context(), []string{seed}, "x:1", fakeDNS(nil)); err == nil {
 			t.Errorf("seed %q: got %q, want an error", seed, got)
 		}
 	}

@@ -188,7 +188,7 @@ func (e *embedded) clusterOptions(ctx context.Context, so *server.Options, o Opt
 // one seed may be missing when a cluster forms, which is a majority of three or
 // four. Fewer would not be safe with more: two halves could each form a cluster.
 func routes(ctx context.Context, o Options, auth *routeAuth, lookup resolver) ([]*url.URL, error) {
-	addrs, err := seedAddrs(ctx, o.Seeds, o.own(), defaultPort, lookup)
+	addrs, err := seedAddrs(ctx, o.Seeds, o.own(), lookup)
 	if err != nil {
 		return nil, err
 	}

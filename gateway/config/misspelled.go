@@ -17,8 +17,10 @@ type Misspelled struct{ Name, Meant string }
 // FindMisspelled returns the variables, given as os.Environ does, whose names differ
 // from that of a setting by a letter or two.
 func FindMisspelled(environment []string) []Misspelled {
-	known := []string{strings.TrimPrefix(EnvConfig, envPrefix)}
-	for _, s := range Settings() {
+	settings := Settings()
+	known := make([]string, 0, len(settings)+1)
+	known = append(known, strings.TrimPrefix(EnvConfig, envPrefix))
+	for _, s := range settings {
 		known = append(known, strings.TrimPrefix(s.Env(), envPrefix))
 	}
 	var out []Misspelled

@@ -148,7 +148,8 @@ func (l *receiving) address(e *routing.Envelope, p properties, m *message.Messag
 		return frames.Errorf(frames.PreconditionFailed, "a message to this target needs %s", field)
 	}
 	if name != l.lastName || !slices.Equal(kind, l.lastKind) {
-		to, bad := routing.Topic(name), (*frames.Error)(nil)
+		to := routing.Topic(name)
+		var bad *frames.Error
 		if l.naming == byTo {
 			to, bad = l.s.c.f.speller.parse(name, kind)
 		} else if err := to.Validate(); err != nil {
