@@ -24,7 +24,7 @@ func Value(tb testing.TB, from prometheus.Gatherer, name string, labels ...strin
 		}
 		known = true
 		for _, m := range f.GetMetric() {
-			var values []string
+			values := make([]string, 0, len(m.GetLabel()))
 			for _, l := range m.GetLabel() {
 				values = append(values, l.GetValue())
 			}

@@ -128,7 +128,7 @@ func (e *Engine) publishFigures(f promauto.Factory) {
 	total("selvedge_engine_deliveries_total", "Deliveries handed to this node's clients.", &e.given)
 	gauge("selvedge_engine_shards_led", "Shards that this node leads.", func() int64 { return int64(len(e.Stats().ShardsLed)) })
 	gauge("selvedge_engine_transaction_parts", "Parts of transactions over several shards that wait for their coordinator's word, in the shards led here.",
-		func() int64 { return int64(e.waitingParts()) })
+		e.waitingParts)
 	gauge("selvedge_engine_held_bytes", "Unconfirmed sends of this node's clients.", e.held.Load)
 	gauge("selvedge_engine_upload_head_bytes", "Bytes in memory of what this node's clients are sending piece by piece: the heads.", e.heads.Load)
 	gauge("selvedge_engine_transaction_bytes", "Bytes that the open transactions of this node's clients hold.", e.pending.Load)
