@@ -102,7 +102,7 @@ func (d *drive) bounded(f *frame.Frame) {
 	if most := 2*l.InFlightBytes + m.fe.limits.MessageSize; m.sendBytes > most || m.kept > l.InFlightBytes {
 		d.l.t.Errorf("got %d octets under way and %d kept behind %s, want at most %d and %d", m.sendBytes, m.kept, f.Command, most, l.InFlightBytes)
 	}
-	if most := int(driveLimits.Prefetch) * 5; len(m.acks) > most*20 {
+	if most := driveLimits.Prefetch * 5; len(m.acks) > most*20 {
 		d.l.t.Errorf("got %d messages that wait for ACK", len(m.acks))
 	}
 }

@@ -454,7 +454,7 @@ func (p *scene) direct(words []string) {
 	case "large": // a large one
 		p.sub(words[1]).deliverLarge()
 	case "drained": // a browser has seen what there is: so much credit is left
-		p.sub(words[1]).sink.Drained(uint32(p.number(words[2]))) //nolint:gosec // small
+		p.sub(words[1]).sink.Drained(uint32(p.number(words[2])))
 	case "cancel": // the engine ends a subscription
 		p.sub(words[1]).sink.Closed(failureOf(words[2:]))
 	case "full": // the engine asks senders to wait, or not any more
@@ -490,7 +490,7 @@ func failureOf(words []string) error {
 // its kind has.
 func (p *scene) show(got string) []string {
 	var lines []string
-	octets := append(p.part, got...)
+	octets := slices.Concat(p.part, []byte(got))
 	p.part = nil
 	for len(octets) > 0 {
 		var first []byte
@@ -517,7 +517,7 @@ var usual = map[string][]string{
 func (p *scene) showFrame(octets []byte) string {
 	var pool frame.Pool
 	r := frame.NewReader(bytes.NewReader(octets), &pool, frame.Limits{HeaderCount: 50, HeaderSize: 1 << 10, Body: 1 << 10})
-	r.SetVersion(frame.Version(p.version)) //nolint:gosec // one of three
+	r.SetVersion(frame.Version(p.version))
 	b, err := r.Read()
 	if err != nil {
 		p.t.Fatalf("got %q: %v", octets, err)

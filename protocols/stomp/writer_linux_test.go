@@ -33,12 +33,12 @@ func BenchmarkWriteMessages(b *testing.B) {
 
 func writeMessages(b *testing.B, size, count int, copied bool) {
 	b.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(b.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
+	client, err := new(net.Dialer).DialContext(b.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		b.Fatal(err)
 	}

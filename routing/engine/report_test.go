@@ -75,7 +75,7 @@ func TestReport_WhoGivesAMessageBackHasItNoMore(t *testing.T) {
 			}
 			at.Settle(next.got[0].Tag, accepted, next, 3)
 			wantCode(t, "accept", next.result(3), routing.CodeOK)
-			first.result(3)
+			wantCode(t, "give it back", first.result(3), routing.CodeOK)
 		})
 	}
 }

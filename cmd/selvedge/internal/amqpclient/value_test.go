@@ -154,6 +154,6 @@ func readFrames(t *testing.T, in io.Reader) (all []string) {
 		var fields [10]value
 		err = frame.body.fields(fields[:])
 		body, found, failed := parseMessage(frame.payload, nil)
-		all = append(all, fmt.Sprint(frame.typ, frame.empty, err, frame.payload, body, found, failed, outcome(frame.body)))
+		all = append(all, fmt.Sprint(frame.typ, frame.empty, err, string(frame.payload), string(body), found, failed, outcome(frame.body)))
 	}
 }
