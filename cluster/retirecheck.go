@@ -75,8 +75,9 @@ func (n *Node) mayMiss(node string) error {
 	return nil
 }
 
-// othersMiss returns nil if no other node that answers has heard the node lately: this
-// one alone may be cut off from it.
+// othersMiss returns nil if every other node that is up says that it has not heard the
+// node lately: this one alone may be cut off from it. Silence is no such word: who does
+// not answer may be busy, and connected to it.
 func (n *Node) othersMiss(ctx context.Context, node string) error {
 	left := n.storingUp(node)
 	heard := false
@@ -85,10 +86,15 @@ func (n *Node) othersMiss(ctx context.Context, node string) error {
 		heard = s.Heard
 		return heard || left <= 0
 	})
-	if err == nil && heard {
-		err = fmt.Errorf("%w: it is alive: another node hears it", ErrRetirement)
+	switch {
+	case err != nil:
+		return err
+	case heard:
+		return fmt.Errorf("%w: it is alive: another node hears it", ErrRetirement)
+	case left > 0:
+		return fmt.Errorf("%w: %d of the nodes that are up did not say in time whether they hear it: try again", ErrRetirement, left)
 	}
-	return err
+	return nil
 }
 
 // connectedTo says whether this node has a connection with another one.
