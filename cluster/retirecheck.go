@@ -86,13 +86,20 @@ func (n *Node) othersMiss(ctx context.Context, node string) error {
 		heard = s.Heard
 		return heard || left <= 0
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	return consent(heard, left)
+}
+
+// consent returns nil if no node hears the one to be retired, and none of those that are
+// up has still to say so.
+func consent(heard bool, silent int) error {
+	switch {
 	case heard:
 		return fmt.Errorf("%w: it is alive: another node hears it", ErrRetirement)
-	case left > 0:
-		return fmt.Errorf("%w: %d of the nodes that are up did not say in time whether they hear it: try again", ErrRetirement, left)
+	case silent > 0:
+		return fmt.Errorf("%w: %d of the nodes that are up did not say in time whether they hear it: try again", ErrRetirement, silent)
 	}
 	return nil
 }
