@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -51,7 +50,7 @@ func costsAtMost(t *testing.T, limit int, life func(t *testing.T, nc net.Conn)) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := footprint()
+	before := prototest.Footprint()
 	var wg sync.WaitGroup
 	var conns []net.Conn
 	for range n {
@@ -61,7 +60,7 @@ func costsAtMost(t *testing.T, limit int, life func(t *testing.T, nc net.Conn)) 
 		life(t, nc)
 	}
 	<-time.After(40 * time.Second) // two looks without a byte
-	got := (footprint() - before) / n
+	got := (prototest.Footprint() - before) / n
 	t.Logf("an idle connection costs %d bytes", got)
 	if got > limit {
 		t.Errorf("got %d bytes a connection, want at most %d", got, limit)
@@ -114,7 +113,7 @@ func TestIncompleteMessagesCostWhatTheyHold(t *testing.T) {
 		wg.Go(func() { _, _ = io.Copy(io.Discard, nc) })
 		c.write(frames.AppendFrame(nil, 1, &frames.Begin{IncomingWindow: n, OutgoingWindow: n, HandleMax: n}))
 		synctest.Wait()
-		before := footprint()
+		before := prototest.Footprint()
 		var b []byte
 		for i := range uint32(n) {
 			b = frames.AppendFrame(b, 1, attach(i))
@@ -128,7 +127,7 @@ func TestIncompleteMessagesCostWhatTheyHold(t *testing.T) {
 		}
 		c.write(b)
 		synctest.Wait()
-		got := (footprint() - before) / n
+		got := (prototest.Footprint() - before) / n
 		t.Logf("a link with an incomplete message costs %d bytes", got)
 		if got > limit {
 			t.Errorf("got %d bytes a link, want at most %d", got, limit)
@@ -209,12 +208,3 @@ func (forgetfulSubscription) Drain()                                            
 func (forgetfulSubscription) Settle(routing.Tag, routing.Outcome, routing.Completer, uint64) {}
 func (forgetfulSubscription) Read(routing.Tag, int64, int, routing.PieceSink, uint64)        {}
 func (forgetfulSubscription) Close(routing.Completer, uint64)                                {}
-
-func footprint() int {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-
-	return int(m.HeapAlloc + m.StackInuse)
-}

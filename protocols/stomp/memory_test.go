@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"net"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -56,7 +55,7 @@ func costsAtMost(t *testing.T, limit int, frames []string) {
 			}
 		}
 		<-time.After(2 * idleTime)
-		return footprint()
+		return prototest.Footprint()
 	}
 	before := open(n / 2)
 	got := (open(n) - before) / n
@@ -96,12 +95,4 @@ func exchange(t *testing.T, nc net.Conn, f string) {
 func raced() bool {
 	info, ok := debug.ReadBuildInfo()
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
-}
-
-func footprint() int {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc + m.StackInuse)
 }
