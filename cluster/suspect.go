@@ -157,15 +157,16 @@ func (n *Node) readUpTo(ctx context.Context, shard int, next, last uint64, pace 
 }
 
 // condemn stops the embedded server, since the replica of a shard is damaged. The
-// node must be closed and opened again: then it repairs. It hands over first. A server
-// that stops leaves its last words to a replica of its choice: if that is one that is
-// being filled, which must not lead, and no other hears them, that one has the longer
-// log, and nobody can be elected.
+// node must be closed and opened again: then it repairs. It lets others that run catch
+// up, and hands over, first. A server that stops leaves its last words to a replica of its
+// choice: if that is one that is being filled, which must not lead, and no other hears
+// them, that one has the longer log, and nobody can be elected.
 func (n *Node) condemn(ctx context.Context, shard int, err error) {
 	n.damaged.Store(true)
 	n.opts.Log.Error().Int("shard", shard).Err(err).Msg("replica is damaged")
 	n.replicas.set(ReplicaHealth{Shard: shard, State: ReplicaDamaged, Reason: err.Error()})
 	if n.opts.clustered() {
+		n.awaitSpared(ctx)
 		n.handOver(ctx)
 	}
 	n.fail(fmt.Errorf("%w: %w: shard %d: %w", ErrReopen, ErrDamaged, shard, err))

@@ -21,6 +21,9 @@ func (n *Node) watchState(ctx context.Context) {
 	var seen []replicaState // by the look before: on disk for sure, if it was to be synced
 	filled := filling{node: n, wrong: make(map[int]time.Time)}
 	for {
+		if n.damaged.Load() {
+			return // what is noted of a damaged replica is what was known of the whole one
+		}
 		filled.watch(ctx)
 		now := n.replicaStates(n.state.Shards)
 		if seen != nil {
