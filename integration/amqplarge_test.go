@@ -90,6 +90,7 @@ func varied(n int) []byte {
 // on a third, and no node holds it. The leader dies in the middle of the upload, and
 // again in the middle of the read: nobody notices.
 func TestFaultLargeMessagesOfAMQP(t *testing.T) {
+	beside(t)
 	size := number(t, "SELVEDGE_LARGE", sized(16<<20, 100<<20))
 	c := harness.StartCluster(t, 3, "--message-size", fmt.Sprintf("%dMiB", max(100, size>>20)))
 	queue := ledBy(t, c.Nodes[0], "c", "large")

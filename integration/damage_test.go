@@ -61,6 +61,7 @@ func setAside(n *harness.Node) int {
 // its repair while the third node is away, says so, and comes back whole when
 // that one is back: alone with it, it has everything.
 func TestFault_FlippedBitsAreRepairedFromTheOthers(t *testing.T) {
+	beside(t)
 	c, count := harness.StartCluster(t, 3), messages(t)/4
 	l := fill(t, c.Nodes[0], "flipped", count)
 	victim, away := c.Node("c"), c.Node("b")
@@ -99,6 +100,7 @@ func TestFault_FlippedBitsAreRepairedFromTheOthers(t *testing.T) {
 // latest once its only companion has a shorter log. Then it comes back whole: alone
 // with a node that was away meanwhile it has everything.
 func TestFault_FlippedBitIsFoundByServing(t *testing.T) {
+	beside(t)
 	c, count := harness.StartCluster(t, 3), messages(t)/4
 	l := fill(t, c.Nodes[0], "rotten", count)
 	victim := c.Node(harness.Leader(t, c.Nodes[0].HTTP, "rotten"))
@@ -153,6 +155,7 @@ func repairs(victim *harness.Node, asked ...*harness.Node) bool {
 // A node that runs alone has nobody to repair its logs from: it does not start,
 // and says why, and what can be done.
 func TestFault_DamageAloneIsRefused(t *testing.T) {
+	beside(t)
 	n := harness.Start(t, harness.Options{})
 	fill(t, n, "alone", 2000)
 	n.Kill()

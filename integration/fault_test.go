@@ -48,6 +48,7 @@ func disturb(t *testing.T, c *harness.Cluster, queue string, count int, harm fun
 
 // The leader is killed in the middle of confirmed sends, time and again.
 func TestFaultKillLeader(t *testing.T) {
+	beside(t)
 	c, count, times := harness.StartCluster(t, 3), messages(t)/2, rounds(t, fullRounds)
 	var pauses []time.Duration
 	var all tally
@@ -72,6 +73,7 @@ func TestFaultKillLeader(t *testing.T) {
 }
 
 func TestFaultStopLeader(t *testing.T) {
+	beside(t)
 	c := harness.StartCluster(t, 3)
 	queue := ledBy(t, c.Nodes[0], "c", "stopped")
 	v := disturb(t, c, queue, messages(t)/2, (*harness.Node).Stop)
@@ -108,6 +110,7 @@ func TestFaultPauseLeader(t *testing.T) {
 // A consumer on the leader's own node dies with it: what it held comes again to
 // the next consumer, marked, and nothing else does.
 func TestFaultKillLeaderWithConsumer(t *testing.T) {
+	beside(t)
 	c := harness.StartCluster(t, 3)
 	queue := ledBy(t, c.Nodes[0], "c", "orphaned")
 	leader, others, count := c.Node("c"), otherThan(c, "c"), messages(t)/4

@@ -124,6 +124,7 @@ func (p *pilgrim) step(port string) {
 // killed, by its own means, over every version that it speaks: nothing that was
 // confirmed is lost, and nothing comes twice without a mark.
 func TestFaultForeignSTOMPClientsGoOn(t *testing.T) {
+	beside(t)
 	c := harness.StartCluster(t, 3)
 	victim := c.Nodes[0]
 	addrs := []string{victim.STOMP, c.Nodes[1].STOMP, c.Nodes[2].STOMP}

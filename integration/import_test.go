@@ -89,6 +89,7 @@ func (m *moving) arrive(fault, figured string) {
 // A folder of a node that ran alone enters a cluster of three with all its
 // messages: nothing lost, nothing doubled.
 func TestFaultImport(t *testing.T) {
+	beside(t)
 	m := newMoving(t, messages(t))
 	for _, n := range m.cluster.Nodes {
 		n.Launch()
@@ -104,6 +105,7 @@ func TestFaultImport(t *testing.T) {
 // The node is killed while its folder is taken in, time and again: before the first
 // message, at random points, and when the last one is there.
 func TestFaultImportKilled(t *testing.T) {
+	beside(t)
 	m, kills := newMoving(t, messages(t)), max(3, rounds(t, 6))
 	for _, n := range m.cluster.Nodes[1:] {
 		n.Launch()
@@ -133,6 +135,7 @@ func TestFaultImportKilled(t *testing.T) {
 
 // Another node is killed in the middle: the import goes on with the majority.
 func TestFaultImportWithoutANode(t *testing.T) {
+	beside(t)
 	m := newMoving(t, messages(t))
 	for _, n := range m.cluster.Nodes {
 		n.Launch()
@@ -148,6 +151,7 @@ func TestFaultImportWithoutANode(t *testing.T) {
 // import ends on the majority, the cluster is degraded until somebody has made room,
 // and then that node has everything, too.
 func TestFaultImportFullDisk(t *testing.T) {
+	beside(t)
 	const count, size, room = 1000, 16 << 10, 6 << 20
 	unwatched := []string{"--disk-low", "0", "--disk-full", "0"}
 	disk := mounted(t, harness.Dir(t), "size=64m")

@@ -36,6 +36,15 @@ func sized[T any](short, whole T) T {
 	return short
 }
 
+// beside has a test run beside another one: its nodes mostly wait. In full sizes, where
+// pauses are measured, each test has the machine for itself.
+func beside(t *testing.T) {
+	t.Helper()
+	if !full() {
+		t.Parallel()
+	}
+}
+
 // messages returns how many messages a test of counts sends.
 func messages(t *testing.T) int {
 	t.Helper()

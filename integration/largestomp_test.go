@@ -262,6 +262,7 @@ const largeMemory = 256 << 20
 // The leader is killed in the middle of an upload, and in the middle of the reading:
 // the clients on other nodes see a pause, and the message arrives once and whole.
 func TestFaultLargeSTOMPKillLeader(t *testing.T) {
+	beside(t)
 	c := harness.StartCluster(t, 3)
 	queue, size := ledBy(t, c.Nodes[0], "c", "large-killed"), largeSTOMPSize(t)
 	body := noise(size, 7)

@@ -18,6 +18,7 @@ const deadLetters = "ActiveMQ.DLQ"
 // over all those deaths, until it is out of the way; the messages behind it
 // arrive.
 func TestFaultPoisonMessage(t *testing.T) {
+	beside(t)
 	const most, good = 2, 20
 	c := harness.StartCluster(t, 3, "--max-deliveries", "2")
 	queue := ledBy(t, c.Nodes[0], "c", "poisoned")
@@ -54,6 +55,7 @@ func TestFaultPoisonMessage(t *testing.T) {
 // What a consumer has said about failed attempts is not forgotten when the
 // leader dies.
 func TestFaultKillLeaderKeepsCounts(t *testing.T) {
+	beside(t)
 	const failures = 3
 	c := harness.StartCluster(t, 3)
 	queue := ledBy(t, c.Nodes[0], "c", "counted")
@@ -94,6 +96,7 @@ func TestFaultKillLeaderKeepsCounts(t *testing.T) {
 // leader, all but the first, of which there is no evidence. What the consumers had
 // beside it is not counted.
 func TestFaultPoisonMessageKillsItsLeader(t *testing.T) {
+	beside(t)
 	limit := []string{"--max-deliveries", strconv.Itoa(mostPoison)}
 	t.Run("on a node alone", func(t *testing.T) {
 		n := harness.Start(t, harness.Options{Args: limit})

@@ -193,6 +193,7 @@ func (r *recording) look(t *testing.T, n *harness.Node, confirmed map[string]boo
 // does to its disk, from its first start to its end. What it had confirmed by
 // then is there, once, in order.
 func TestFaultPowerLoss(t *testing.T) {
+	beside(t)
 	seed, rng := powerSeed(t)
 	r := recordOne(t, min(messages(t)/10, recordedMost))
 	events := len(r.logs[0])
@@ -283,6 +284,7 @@ func seldom(t *testing.T, rng *rand.Rand) {
 // The power of all three nodes of a cluster fails at the same moment. What any of
 // them had confirmed by then is there, once, in order.
 func TestFaultPowerLossOfAll(t *testing.T) {
+	beside(t)
 	seed, rng := powerSeed(t)
 	c := harness.NewCluster(t, 3)
 	r := record(t, c.Nodes, min(messages(t)/10, recordedMost)/2, c.StartAll, c.StopAll)

@@ -56,6 +56,7 @@ func saysWhy(t *testing.T, failures []history.Event) {
 // Two nodes of three die: sends fail with a reason within the send timeout, no
 // client hangs, and all goes on when one of them is back.
 func TestFaultTwoOfThreeDead(t *testing.T) {
+	beside(t)
 	c := harness.StartCluster(t, 3, "--send-timeout", shortTimeout.String())
 	crowd, a := newCrowd(t), c.Node("a")
 	for _, leader := range []string{"a", "c"} {
@@ -92,6 +93,7 @@ func TestFaultTwoOfThreeDead(t *testing.T) {
 // A node is cut off the other two, without a word. It confirms nothing and says
 // why; the others go on; when the cable is back, nothing is lost or doubled.
 func TestFaultCutMinority(t *testing.T) {
+	beside(t)
 	w := harness.NewNetwork(t, 3)
 	c := harness.NewClusterOn(t, w.Hosts, "--send-timeout", shortTimeout.String())
 	c.StartAll()

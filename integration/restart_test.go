@@ -36,6 +36,7 @@ func empty(t *testing.T, l *ledger, n *harness.Node, queue string, count int) hi
 
 // All three nodes stop at once: what was confirmed is there when they are back.
 func TestFaultRestartAll(t *testing.T) {
+	beside(t)
 	for _, c := range []struct {
 		name string
 		end  func(*harness.Cluster)
@@ -60,6 +61,7 @@ func TestFaultRestartAll(t *testing.T) {
 // The same in the middle of confirmed sends, with consumers at work: clients lose
 // their connections and connect again, and miss nothing.
 func TestFaultRestartAllUnderLoad(t *testing.T) {
+	beside(t)
 	for _, c := range []struct {
 		name string
 		end  func(*harness.Cluster)
@@ -92,6 +94,7 @@ func TestFaultRestartAllUnderLoad(t *testing.T) {
 // The disk of a node is replaced by an empty one: the node is filled from the
 // others, and then holds everything when one of those is gone.
 func TestFaultWipedDisk(t *testing.T) {
+	beside(t)
 	c, count := harness.StartCluster(t, 3), messages(t)/4
 	l := fill(t, c.Nodes[0], "refilled", count)
 	lost := c.Node("c")
@@ -113,6 +116,7 @@ func TestFaultWipedDisk(t *testing.T) {
 
 // A node that runs alone keeps its messages.
 func TestFaultRestartAlone(t *testing.T) {
+	beside(t)
 	for _, c := range []struct {
 		name string
 		end  func(*harness.Node)

@@ -51,6 +51,7 @@ func awaitRetirement(t *testing.T, at *harness.Node, node string) {
 // has all messages. The dead one comes back with its old folder, and is refused;
 // another one takes its place.
 func TestFault_NodeIsRetired(t *testing.T) {
+	beside(t)
 	c, count := harness.StartCluster(t, 3), messages(t)/4
 	a, b, dead := c.Node("a"), c.Node("b"), c.Node("c")
 	l := fill(t, a, "retired", count)
@@ -102,6 +103,7 @@ func TestFault_NodeIsRetired(t *testing.T) {
 // Of four nodes one is retired: the fourth takes its replicas over. Who asked for it
 // is killed meanwhile, and the retirement goes on where it was.
 func TestFault_RetirementGoesOnWhereItWas(t *testing.T) {
+	beside(t)
 	c, count := harness.StartCluster(t, 4), messages(t)/4
 	a, b, dead := c.Node("a"), c.Node("b"), c.Node("c")
 	l := fill(t, a, "moved", count)

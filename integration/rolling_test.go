@@ -23,6 +23,7 @@ var orderly = []string{
 // Clients of the node that stops connect elsewhere; nobody sees another error,
 // and those of the other nodes see no more than a short pause.
 func TestFaultRollingRestart(t *testing.T) {
+	beside(t)
 	c := harness.StartCluster(t, 3)
 	crowd := newCrowd(t)
 	for i, n := range c.Nodes {

@@ -72,6 +72,7 @@ func (m *mover) move(c *stomp.Conn, msg *stomp.Message) bool {
 // Nodes are killed, one after the other, while transactions move tokens between
 // queues of three shards: no token is lost, and none is there twice.
 func TestFault_TokensOfTransactionsSurviveKilledNodes(t *testing.T) {
+	beside(t)
 	const tokens = 60
 	c := harness.StartCluster(t, 3)
 	var queues []string
