@@ -45,6 +45,7 @@ func survives(t *testing.T, c *harness.Cluster, mark, program string, args ...st
 // Clients of several nodes go on when the one that they are connected to dies; what
 // was not accepted they send again, and everything arrives.
 func TestAMQP_ReconnectAfterANodesDeath(t *testing.T) {
+	beside(t)
 	for _, s := range []struct {
 		name string
 		run  func(t *testing.T, c *harness.Cluster)

@@ -33,6 +33,7 @@ func tryFeatures(t *testing.T, c *stompscript.Client, w stompscript.Way) {
 
 // The STOMP clients of other projects, over every version that they speak.
 func TestForeignSTOMPClients(t *testing.T) {
+	beside(t)
 	n := harness.Start(t, harness.Options{})
 	for _, c := range stompscript.Clients() {
 		t.Run(c.Name, func(t *testing.T) {
@@ -52,6 +53,7 @@ func TestForeignSTOMPClients(t *testing.T) {
 // The same by TLS, with the newest version that each speaks: a node whose
 // certificate the client verifies.
 func TestForeignSTOMPClientsOverTLS(t *testing.T) {
+	beside(t)
 	cert, key, ca := certificates(t)
 	addr := harness.Addr(t)
 	harness.Start(t, harness.Options{Args: []string{"--stomp-tls", addr, "--tls-cert", cert, "--tls-key", key}})
@@ -72,6 +74,7 @@ func TestForeignSTOMPClientsOverTLS(t *testing.T) {
 // The same by WebSocket, in the clear and by TLS: the frames and the WebSockets
 // are of two other projects.
 func TestForeignSTOMPClientsOverWebSocket(t *testing.T) {
+	beside(t)
 	cert, key, ca := certificates(t)
 	secure, own := harness.Addr(t), harness.Addr(t)
 	n := harness.Start(t, harness.Options{Args: []string{"--http-tls", secure, "--stomp-ws", own, "--tls-cert", cert, "--tls-key", key}})

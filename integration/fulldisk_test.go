@@ -85,6 +85,7 @@ func takeAll(t *testing.T, n *harness.Node, queue string, count int) {
 // sends are refused with the reason, what was confirmed stays, and there are room and
 // messages again when somebody made room.
 func TestFullDiskLosesNothing(t *testing.T) {
+	beside(t)
 	unwatched := []string{"--disk-low", "0", "--disk-full", "0", "--send-timeout", "3s"}
 	for _, c := range []struct {
 		name, options string

@@ -35,6 +35,7 @@ type headersClient struct {
 // Every client of one protocol sends to every client of the other, and all that
 // the message says arrives.
 func TestAMQP_HeadersFromAndToSTOMP(t *testing.T) {
+	beside(t)
 	needProton(t)
 	n := harness.Start(t, harness.Options{})
 	byAMQP := func(n *harness.Node) string { return n.AMQP }

@@ -38,6 +38,7 @@ func exchange(t *testing.T, queue string, s, r interop.Client, via, from *harnes
 
 // Every client sends, every client receives, on one node.
 func TestClientsOnOneNode(t *testing.T) {
+	beside(t)
 	n := harness.Start(t, harness.Options{})
 	for _, s := range interop.Clients() {
 		for _, r := range interop.Clients() {
@@ -50,6 +51,7 @@ func TestClientsOnOneNode(t *testing.T) {
 
 // Every client sends by way of one node, every client receives from another.
 func TestClientsAcrossNodes(t *testing.T) {
+	beside(t)
 	c := harness.StartCluster(t, 3)
 	for i, s := range interop.Clients() {
 		for j, r := range interop.Clients() {
@@ -64,6 +66,7 @@ func TestClientsAcrossNodes(t *testing.T) {
 // A producer on A, a consumer on B, the queue's shard led by C: every message is
 // confirmed, arrives exactly once, in order for each producer.
 func TestManyMessagesAcrossNodes(t *testing.T) {
+	beside(t)
 	c := harness.StartCluster(t, 3)
 	count := messages(t)
 	a, b := c.Nodes[0], c.Nodes[1]

@@ -12,6 +12,7 @@ import (
 // A large message of one protocol is read in the other, on another node: in one data
 // section, and behind a content-length.
 func TestLargeMessagesBetweenSTOMPAndAMQP(t *testing.T) {
+	beside(t)
 	c := harness.StartCluster(t, 3)
 	queue, size := ledBy(t, c.Nodes[0], "c", "large-crossing"), largeSTOMPSize(t)
 	meanwhile := func() {}

@@ -238,6 +238,7 @@ func largeClients(t *testing.T) []largeClient {
 
 // Producer, consumer and leader are on three nodes; none of them holds the message.
 func TestLargeMessagesOfSTOMPClients(t *testing.T) {
+	beside(t)
 	c := harness.StartCluster(t, 3)
 	queue, size := ledBy(t, c.Nodes[0], "c", "large"), largeSTOMPSize(t)
 	for i, client := range largeClients(t) {

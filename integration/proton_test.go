@@ -28,6 +28,7 @@ func needProton(t *testing.T) {
 
 // Proton for Python, its blocking API and its reactor.
 func TestAMQP_Proton(t *testing.T) {
+	beside(t)
 	needProton(t)
 	n := harness.Start(t, harness.Options{})
 	for _, name := range []string{

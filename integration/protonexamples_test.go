@@ -78,6 +78,7 @@ func TestAMQP_ProtonC(t *testing.T) {
 
 // The examples of Proton for C++.
 func TestAMQP_ProtonCPP(t *testing.T) {
+	beside(t)
 	n := harness.Start(t, harness.Options{})
 	dir := t.TempDir()
 	send, receive := protonExample(t, dir, "simple_send.cpp"), protonExample(t, dir, "simple_recv.cpp")
@@ -92,6 +93,7 @@ func TestAMQP_ProtonCPP(t *testing.T) {
 // What the examples for C++ do not do: both settle modes, credit one at a time and
 // many, and a drain that gives the rest of it back.
 func TestAMQP_ProtonCPPModes(t *testing.T) {
+	beside(t)
 	n := harness.Start(t, harness.Options{})
 	client := protonProgram(t, t.TempDir(), "testdata/protonmodes.cpp")
 	for _, mode := range []string{"unsettled", "settled"} {
@@ -106,6 +108,7 @@ func TestAMQP_ProtonCPPModes(t *testing.T) {
 // The examples that send and receive in threads of their own, one of them with credit
 // that it grants by hand; and the browser, which is refused.
 func TestAMQP_ProtonCPPThreads(t *testing.T) {
+	beside(t)
 	n := harness.Start(t, harness.Options{})
 	dir, url := t.TempDir(), "//"+n.AMQP
 	saysAll(t, []string{"500 messages sent and received"}, protonExample(t, dir, "multithreaded_client.cpp"), url, "proton.threads", "500")
@@ -122,6 +125,7 @@ func TestAMQP_ProtonCPPThreads(t *testing.T) {
 // A selector is honored or refused, never ignored; the example client dies of a
 // refusal, and without one it waits for more.
 func TestAMQP_ProtonCPPSelector(t *testing.T) {
+	beside(t)
 	n := harness.Start(t, harness.Options{})
 	dir := t.TempDir()
 	send, receive := protonExample(t, dir, "colour_send.cpp"), protonExample(t, dir, "selected_recv.cpp")
@@ -154,6 +158,7 @@ func TestAMQP_ProtonCPPSelector(t *testing.T) {
 // A request of the example client, which waits for answers at a dynamic address,
 // and the example server, which answers to where it is asked to by the relay.
 func TestAMQP_ProtonCPPRequests(t *testing.T) {
+	beside(t)
 	n := harness.Start(t, harness.Options{})
 	dir := t.TempDir()
 	client, server := protonExample(t, dir, "client.cpp"), protonExample(t, dir, "server.cpp")

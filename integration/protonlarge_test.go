@@ -70,6 +70,7 @@ func onGoAMQP(ctx context.Context, addr string, do func(s *amqp.Session) error) 
 // them, and by its reactor, which moves them by a window of a few pieces. Producer,
 // consumer and leader are on three nodes; none of them holds the message.
 func TestLargeMessagesOfProton(t *testing.T) {
+	beside(t)
 	needProton(t)
 	size := number(t, "SELVEDGE_LARGE", sized(20<<20, 100<<20))
 	c := harness.StartCluster(t, 3, "--message-size", fmt.Sprintf("%dMiB", max(100, size>>20)))

@@ -29,6 +29,7 @@ const transcripts = "../protocols/stomp/testdata"
 // each version, each dialect on a listener of its own. What a case says of the
 // clock, or has the broker do, is the front-end's own test's affair.
 func TestSTOMPConformanceOverSockets(t *testing.T) {
+	beside(t)
 	cases, err := transcript.Read(filepath.Join(transcripts, "conformance"))
 	ok(t, "read", err)
 	versions := clauseVersions(t)

@@ -21,6 +21,7 @@ import (
 // The C library under the older Azure SDKs, which speaks TLS alone and asks both
 // ends to settle second.
 func TestAMQP_UAMQPOverTLS(t *testing.T) {
+	beside(t)
 	if err := exec.CommandContext(t.Context(), python, "-c", "import uamqp").Run(); err != nil {
 		t.Skip("python3-uamqp is missing: apt-get install python3-uamqp")
 	}
