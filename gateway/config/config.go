@@ -72,7 +72,7 @@ type Config struct {
 	HeaderSize    Size          `name:"header-size" group:"Limits" default:"64KiB" value:"SIZE" help:"Greatest header line of a STOMP frame."`
 	LoginTimeout  time.Duration `name:"login-timeout" group:"Limits" default:"30s" value:"D" help:"How long a client may take to log in after it connected."`
 	InFlight      int           `name:"in-flight" group:"Limits" default:"2000" value:"N" help:"Most messages that a connection may have sent without confirmation."`
-	InFlightBytes Size          `name:"in-flight-bytes" group:"Limits" default:"16MiB" value:"SIZE" help:"Their most bytes. As many bytes of messages wait at most to be read by a STOMP client."`
+	InFlightBytes Size          `name:"in-flight-bytes" group:"Limits" default:"16MiB" value:"SIZE" help:"Their most bytes. As many bytes of messages wait at most in a connection to be read by its client."`
 	Prefetch      int           `name:"prefetch" group:"Limits" default:"1000" value:"N" help:"Most unacknowledged messages of a STOMP subscription that names no prefetch-count."`
 
 	NodeInFlightBytes  Size `name:"node-in-flight-bytes" group:"Limits" default:"64MiB" value:"SIZE" help:"Most bytes that all clients of the node may have sent without confirmation: then they are asked to pause, and refused at twice that. All open transactions of the node hold as much."`

@@ -53,6 +53,7 @@ func TestMessaging_3_5_3_DefaultOutcome(t *testing.T)         { script(t, "detac
 func TestTransport_2_6_7_FlowDrain(t *testing.T)              { script(t, "flowdrain") }
 func TestTransport_2_6_7_FlowEcho(t *testing.T)               { script(t, "flowecho") }
 func TestTransport_2_6_7_FlowReduce(t *testing.T)             { script(t, "flowreduce") }
+func TestTransport_2_6_7_FlowReduceTopic(t *testing.T)        { script(t, "flowreducetopic") }
 func TestTransport_2_6_7_FlowBeforeAttach(t *testing.T)       { script(t, "flowearly") }
 func TestTransport_2_6_7_CreditOfSender(t *testing.T)         { script(t, "creditlimit") }
 func TestTransport_2_6_7_CreditHeld(t *testing.T)             { script(t, "creditheld") }

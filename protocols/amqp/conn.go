@@ -53,6 +53,7 @@ type conn struct {
 	dirty    []*session // those that owe dispositions or flows
 	ready    []*session // those with deliveries to write
 	large    large
+	backlog  backlog
 	load     load
 	draining bool
 	broken   bool // the stream ended or the owner panicked, there is nobody to write to
@@ -251,6 +252,7 @@ func (c *conn) turn() {
 		c.settleLoad()
 		c.flush()
 		more := c.pump()
+		c.refill()
 		if len(c.buf) == 0 {
 			break
 		}

@@ -16,6 +16,9 @@ type credit struct {
 	owed     bool   // and waits for our answer
 	draining bool   // the engine was asked to drain
 	again    bool   // the credit changed since
+	short    bool   // there is no room for all of it
+	most     uint32 // while it is short: what the engine may be granted
+	parched  bool   // a drain came to its end for want of room
 }
 
 // set takes the client's view: link-credit counts from its delivery-count, which
@@ -35,13 +38,17 @@ func (k *credit) begin() {
 // that were under way are beyond it.
 func (k *credit) delivered(n uint32) {
 	k.granted -= min(n, k.granted)
+	k.most -= min(n, k.most)
 	k.waiting += n
 }
 
 // want returns how much the engine's credit is off.
 func (k *credit) want() int32 {
-	target := min(k.left, grantMax)
-	return int32(target) - int32(min(k.granted+k.waiting, math.MaxInt32))
+	d := int32(min(k.left, grantMax)) - int32(min(k.granted+k.waiting, math.MaxInt32))
+	if k.short {
+		d = min(d, int32(k.most)-int32(k.granted)) //nolint:gosec // at most grantMax
+	}
+	return d
 }
 
 // align grants the engine what the client's credit allows. Credit above grantMax
@@ -80,13 +87,15 @@ func (l *sending) drained(n uint32) {
 	if l.over || l.phase != linkAttached {
 		return
 	}
-	k.draining, k.granted = false, 0
+	k.draining, k.granted, k.parched, l.recalled = false, 0, false, false
 	switch {
 	case !k.drain:
 		l.align(true)
 	case k.again, n == 0 && k.want() > 0: // there may be more within the credit
 		l.align(true)
 		l.drain()
+	case n == 0 && k.short: // as well
+		k.parched = true
 	default:
 		l.finishDrain()
 	}
@@ -95,7 +104,7 @@ func (l *sending) drained(n uint32) {
 // finishDrain answers a drain when everything that was delivered is written.
 func (l *sending) finishDrain() {
 	k := &l.credit
-	if !k.owed || k.draining || l.cut.active || k.waiting > 0 && k.left > 0 || l.phase != linkAttached {
+	if !k.owed || k.draining || k.parched || l.cut.active || k.waiting > 0 && k.left > 0 || l.phase != linkAttached {
 		return
 	}
 	k.owed = false

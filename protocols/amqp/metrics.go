@@ -14,6 +14,7 @@ type metrics struct {
 	links       prometheus.Gauge
 	received    prometheus.Counter
 	sent        prometheus.Counter
+	returned    prometheus.Counter
 	refused     *prometheus.CounterVec
 	logins      *prometheus.CounterVec
 	suspended   prometheus.Gauge
@@ -38,6 +39,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		links:       gauge("selvedge_amqp_links", "AMQP links that are attached."),
 		received:    counter("selvedge_amqp_messages_received_total", "Messages that AMQP clients sent."),
 		sent:        counter("selvedge_amqp_messages_sent_total", "Messages that AMQP clients were sent."),
+		returned:    counter("selvedge_amqp_returned_messages_total", "Deliveries that went back because as much waited for their client as may."),
 		refused:     vec("selvedge_amqp_errors_total", "Error conditions that AMQP clients were told.", "condition"),
 		logins:      vec("selvedge_amqp_logins_total", "SASL exchanges, by their outcome.", "outcome"),
 		suspended:   gauge("selvedge_amqp_suspended_links", "Links that have ended and can be resumed."),
@@ -48,7 +50,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	return m, errors.Join(
 		register(r, &m.connections), register(r, &m.sessions), register(r, &m.links),
-		register(r, &m.received), register(r, &m.sent), register(r, &m.refused), register(r, &m.logins),
+		register(r, &m.received), register(r, &m.sent), register(r, &m.returned), register(r, &m.refused), register(r, &m.logins),
 		register(r, &m.suspended), register(r, &m.forgotten),
 	)
 }

@@ -176,6 +176,9 @@ func (k *pieces) failed(err error) {
 // from now on.
 func (l *sending) endCut() {
 	id, k := l.cut.id, l.cut.pieces
+	if l.settles {
+		l.sub.Settle(l.cut.tag, routing.Outcome{Kind: routing.Accepted}, nil, 0)
+	}
 	l.dropCut()
 	if k == nil || k.early == nil {
 		return
@@ -214,6 +217,7 @@ func (l *sending) endEarly() {
 
 // dropCut forgets the delivery under way, and lets another link begin a large one.
 func (l *sending) dropCut() {
+	l.holds(-l.cut.held)
 	l.cut = cut{head: l.cut.head[:0]}
 	l.s.c.large.free(l)
 }

@@ -14,20 +14,25 @@ type sending struct {
 	sub        routing.Subscription
 	byDefault  routing.Outcome // of what is unsettled when the link ends
 	presettled bool            // transfers go out settled
+	settles    bool            // and are settled when they are written
+	returns    bool            // what is released comes again
 	incomplete bool            // the client has yet to tell what is unsettled
 	maxSize    uint64          // greatest message that the client takes; 0 means any
 	over       bool            // the engine's part has ended
 
-	credit  credit
-	queue   []*[]routing.Delivery // from the engine, not begun
-	pos     int                   // how much of the first batch is begun
-	cut     cut                   // the transfer under way
-	queued  bool                  // the link is in session.ready
-	writing bool                  // it writes a large message: it is in conn.large
-	starved bool                  // it waits for that: its delivery is a large one
-	stuck   bool                  // it writes one, and the session's window was used up at the last look
-	early   *frames.Flow          // what came before the subscription was judged
-	left    *leftover             // at the detach; nil when there is nothing
+	credit   credit
+	held     int                   // octets of the queue and of the transfer under way
+	size     int                   // about how many octets a message has
+	recalled bool                  // the engine gives its credit back for want of room
+	queue    []*[]routing.Delivery // from the engine, not begun
+	pos      int                   // how much of the first batch is begun
+	cut      cut                   // the transfer under way
+	queued   bool                  // the link is in session.ready
+	writing  bool                  // it writes a large message: it is in conn.large
+	starved  bool                  // it waits for that: its delivery is a large one
+	stuck    bool                  // it writes one, and the session's window was used up at the last look
+	early    *frames.Flow          // what came before the subscription was judged
+	left     *leftover             // at the detach; nil when there is nothing
 }
 
 // read reads what the client asks for. [messaging 3.5.3]
@@ -83,6 +88,10 @@ func (l *sending) subscribe() {
 	l.joinNode(l.from)
 	l.byDefault = defaultOutcome(l.attach.Source)
 	l.presettled = o.Settled
+	lost := o.Address.Kind == routing.KindTopic || o.Address.Kind == routing.KindTempTopic
+	l.returns = !o.Browse && (!lost || o.Durable != "")
+	l.settles = l.presettled && l.returns
+	o.Settled = l.presettled && !l.returns
 	l.attach.Source = answerSource(l.attach.Source, &o, l.retention)
 	l.sub = l.s.c.routing.Subscribe(o, (*sink)(l), (*subscribeResults)(l), tokenSubscribed)
 }
@@ -189,29 +198,15 @@ func (l *sending) delivered(ds *[]routing.Delivery) {
 	}
 	l.credit.delivered(uint32(len(*ds))) //nolint:gosec // never more than the credit
 	l.queue = append(l.queue, ds)
+	l.admit(ds)
 	l.releaseExcess()
 	l.enqueue()
 }
 
 // releaseExcess gives waiting deliveries back that the credit does not cover.
 func (l *sending) releaseExcess() {
-	for l.credit.waiting > l.credit.left && !l.presettled {
-		last := l.queue[len(l.queue)-1]
-		n := len(*last) - 1
-		l.sub.Settle((*last)[n].Tag, routing.Outcome{Kind: routing.Released}, nil, 0)
-		(*last)[n] = routing.Delivery{}
-		*last = (*last)[:n]
-		l.credit.waiting--
-		if n == 0 || len(l.queue) == 1 && n == l.pos {
-			l.s.c.f.pools.putDeliveries(last)
-			l.queue = l.queue[:len(l.queue)-1]
-			if len(l.queue) == 0 {
-				l.pos = 0
-			}
-		}
-	}
-	if l.credit.waiting == 0 && !l.cut.active { // the large one that waited for its turn is gone, too
-		l.s.c.large.leave(l)
+	if l.returns && l.credit.waiting > l.credit.left {
+		l.giveBack(int(l.credit.waiting - l.credit.left))
 	}
 }
 
@@ -325,6 +320,7 @@ func (l *sending) end(c routing.Completer, token uint64) {
 	}
 	l.s.c.large.leave(l)
 	l.dropCut()
+	l.leaveRoom()
 	l.queue, l.pos, l.credit, l.early = nil, 0, credit{}, nil
 }
 
@@ -339,7 +335,7 @@ func (l *sending) judgesItself() bool {
 
 // returnQueue releases the deliveries of which the client saw nothing.
 func (l *sending) returnQueue() {
-	if l.presettled {
+	if !l.returns {
 		return
 	}
 	pos := l.pos

@@ -19,6 +19,8 @@ const (
 type cut struct {
 	active bool
 	id     uint32
+	tag    routing.Tag
+	held   int     // octets, as they came
 	head   []byte  // the header section that is sent, when it is not the stored one
 	notes  []byte  // message annotations
 	bare   []byte  // the bare message; of a large one the piece that is here
@@ -123,7 +125,9 @@ func (l *sending) step() {
 // begin writes the first frame of the next delivery.
 func (l *sending) begin() {
 	d := l.next()
-	if !l.compose(&d) {
+	ok := l.compose(&d)
+	l.cut.tag, l.cut.held = d.Tag, len(d.Envelope.Payload)
+	if !ok {
 		l.dropCut()
 		l.sub.Settle(d.Tag, routing.Outcome{Kind: routing.Rejected}, nil, 0)
 		l.align(true)
