@@ -91,6 +91,7 @@ func TestTransport_2_4_1_Lost(t *testing.T)                   { script(t, "lost"
 func TestTransactions_4_3_Commit(t *testing.T)                      { script(t, "txcommit") }
 func TestTransactions_4_3_Rollback(t *testing.T)                    { script(t, "txrollback") }
 func TestTransactions_4_4_Failures(t *testing.T)                    { script(t, "txfails") }
+func TestTransactions_4_4_Lacks(t *testing.T)                       { script(t, "txlacks") }
 func TestTransactions_4_2_EndOfTheCoordinator(t *testing.T)         { script(t, "txends") }
 func TestMessaging_3_5_10_DynamicSource(t *testing.T)               { script(t, "dynamicsource") }
 func TestMessaging_3_5_10_DynamicTarget(t *testing.T)               { script(t, "dynamictarget") }

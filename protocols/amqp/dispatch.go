@@ -52,6 +52,7 @@ func inSession[P frames.Performative](do func(s *session, p P, payload []byte) *
 			return connectionError(frames.FramingError, "%s on channel %d, which has no session", frames.Name(p), channel)
 		}
 		if s.phase != sessionLive {
+			c.dropped(p)
 			return nil
 		}
 		b := do(s, p.(P), payload)
@@ -60,6 +61,16 @@ func inSession[P frames.Performative](do func(s *session, p P, payload []byte) *
 			return nil
 		}
 		return b
+	}
+}
+
+// dropped takes note of a frame that is not looked at any more.
+func (c *conn) dropped(p frames.Performative) {
+	switch p := p.(type) {
+	case *frames.Transfer:
+		c.miss(&p.State, missed())
+	case *frames.Disposition:
+		c.miss(&p.State, missed())
 	}
 }
 

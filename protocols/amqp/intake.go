@@ -189,16 +189,18 @@ type refusal struct {
 }
 
 // refuseSend tells the client that a message is not taken: as a rejection, or
-// where it cannot be told so, by ending the link. A transaction can tell it at
-// its end. (OASIS anonterm 2.2.2) [transactions 4.4.4]
+// where it cannot be told so, by ending the link. A transaction that lacks it can only
+// roll back, which tells it too. (OASIS anonterm 2.2.2) [transactions 4.4.4]
 func (l *receiving) refuseSend(r refusal) *breach {
 	r.err.Description = clip(r.err.Description)
 	if l.naming == byTo && len(r.tag) > 0 {
 		r.err.Info = append(r.err.Info, wire.Entry{Key: wire.Symbol("delivery-tag"), Value: bytes.Clone(r.tag)})
 	}
+	if r.txn != nil {
+		r.txn.fail(r.err)
+	}
 	switch {
 	case r.settled && r.txn != nil:
-		r.txn.fail(r.err)
 		return nil
 	case r.settled || !l.reject:
 		return &breach{onLink, r.err}
@@ -228,6 +230,9 @@ func (l *receiving) judged(rs []routing.Result, t *txn) {
 		}
 		switch {
 		case s.phase == sessionDiscarded || l.phase == linkDetached:
+			if r.Err != nil && t != nil {
+				t.fail(wireError(r.Err))
+			}
 		case r.Err == nil && !settled && t != nil:
 			s.answers.post(id, l.second, t)
 		case r.Err == nil && !settled:

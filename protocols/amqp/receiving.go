@@ -152,8 +152,23 @@ func (l *receiving) sendFlow() {
 	})
 }
 
-// onTransfer takes a frame of a delivery. [transport 2.6.12-14]
+// onTransfer takes a frame of a delivery. A transaction that lacks it can only roll back.
+// [transport 2.6.12-14] [transactions 4.4.1]
 func (l *receiving) onTransfer(t *frames.Transfer, payload []byte) *breach {
+	of := l.partial.txn
+	b := l.take(t, payload)
+	if b == nil {
+		return nil
+	}
+	l.s.c.miss(&t.State, b.wire)
+	if of != nil {
+		of.fail(b.wire)
+	}
+	return b
+}
+
+// take takes the frame, or says what is wrong with it.
+func (l *receiving) take(t *frames.Transfer, payload []byte) *breach {
 	p := &l.partial
 	if !p.active {
 		if b := l.beginDelivery(t); b != nil {
@@ -305,6 +320,9 @@ func (l *receiving) answerDetach() {
 
 // abandon drops a delivery of which not all came. Sends under way go on.
 func (l *receiving) abandon() {
+	if t := l.partial.txn; t != nil {
+		t.fail(missed())
+	}
 	l.dropPartial()
 	l.endTransactions()
 	l.leaveNode(true)

@@ -246,6 +246,9 @@ func (s *session) sendFlow(link func(f *frames.Flow)) {
 // onTransfer counts a transfer in the window and passes it to its link.
 // [transport 2.5.6]
 func (s *session) onTransfer(t *frames.Transfer, payload []byte) *breach {
+	if l := s.links.get(t.Handle); l == nil || l.common().phase >= linkDetaching {
+		s.c.miss(&t.State, missed())
+	}
 	if !s.in.take() {
 		return sessionError(frames.WindowViolation, "a transfer beyond the incoming window of %d", s.in.size)
 	}

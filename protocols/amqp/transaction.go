@@ -74,6 +74,21 @@ func (t *txn) fail(e *frames.Error) {
 	}
 }
 
+// miss marks the transaction that a frame names, if that is not taken.
+func (c *conn) miss(s *frames.State, why *frames.Error) {
+	if s.Kind != frames.StateTransactional {
+		return
+	}
+	if t := c.transaction(s.TxnID); t != nil {
+		t.fail(why)
+	}
+}
+
+// missed is why a transaction can only roll back of which a frame was dropped.
+func missed() *frames.Error {
+	return frames.Errorf(frames.IllegalState, "a link or session of the transaction ended before all of it had come")
+}
+
 // posting is the completer of a link's sends within a transaction.
 type posting struct {
 	link *receiving
