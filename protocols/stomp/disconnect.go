@@ -8,7 +8,6 @@ func (m *machine) disconnect(f *frame.Frame) error {
 	if id, ok := f.Get("receipt"); ok {
 		m.goodbye = append([]byte{}, id...)
 	}
-	m.takenAsRead()
 	m.leave(true)
 	return nil
 }

@@ -95,6 +95,20 @@ func TestAnAutoSubscriptionConsumesNothingThatIsNotWritten(t *testing.T) {
 			t.Helper()
 			s.peer("2").say(t, []byte("CONNECT\naccept-version:1.2\nclient-id:c\n\n\x00"))
 		}},
+		{"the client takes its leave", func(t *testing.T, _ *stage, client net.Conn) {
+			t.Helper()
+			if _, err := io.WriteString(client, "DISCONNECT\nreceipt:d\n\n\x00"); err != nil {
+				t.Error(err)
+			}
+		}},
+		{"the client unsubscribes, and is lost", func(t *testing.T, _ *stage, client net.Conn) {
+			t.Helper()
+			if _, err := io.WriteString(client, "UNSUBSCRIBE\nid:1\nreceipt:u\n\n\x00"); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+			client.Close()
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package stomp
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/selvedge-mq/selvedge/internal/mailbox"
 	"github.com/selvedge-mq/selvedge/protocols"
@@ -73,10 +74,11 @@ type machine struct {
 	temporaries  map[ownTemporary]routing.Address
 
 	subs      map[subKey]*subscription
-	subCount  uint32 // how many there were
-	credit    int32  // prefetch of all
-	kept      int    // octets of subscriptions and open transactions
-	lenient   bool   // an acknowledgment may name a message that needs none
+	parting   []*subscription // UNSUBSCRIBEd, whose last messages are not written
+	subCount  uint32          // how many there were
+	credit    int32           // prefetch of all
+	kept      int             // octets of subscriptions and open transactions
+	lenient   bool            // an acknowledgment may name a message that needs none
 	acks      map[ackKey]ackPlace
 	backlog   ring[delivery]
 	held      int             // octets of the backlog
@@ -211,6 +213,7 @@ func (m *machine) leave(orderly bool) {
 	m.giveUp()
 	if !orderly {
 		m.breakOff()
+		m.part()
 	}
 	m.stopDeliveries()
 	if m.commits == 0 && m.outgoing == nil {
@@ -227,23 +230,19 @@ func (m *machine) stopDeliveries() {
 	}
 }
 
-// takenAsRead says that the client has read what is in out: it said that it goes.
-func (m *machine) takenAsRead() {
-	for _, s := range m.subs {
-		if s.mode == ackAuto {
-			m.consumed(s, s.unacked.len())
-		}
-	}
-}
-
 // wrote says that n messages of an auto subscription are written: they are consumed,
 // and others may take their place.
 func (m *machine) wrote(s *subscription, n int32) {
-	if m.muted || m.gone || m.session == nil || m.subs[s.key] != s {
+	parts := s.closing && slices.Contains(m.parting, s)
+	if m.muted || m.gone || m.session == nil || m.subs[s.key] != s && !parts {
 		return
 	}
 	m.consumed(s, int(n))
-	if m.state == stateOpen {
+	switch {
+	case parts && s.unacked.len() == 0:
+		m.parting = slices.DeleteFunc(m.parting, func(o *subscription) bool { return o == s })
+		s.sub.Close(m.results, s.closer)
+	case m.state == stateOpen && !parts:
 		m.grant(s, n)
 	}
 }
@@ -276,7 +275,15 @@ func (m *machine) unwritten() bool {
 			return true
 		}
 	}
-	return false
+	return len(m.parting) > 0
+}
+
+// part ends the subscriptions that wait for the writer, who writes no more.
+func (m *machine) part() {
+	for _, s := range m.parting {
+		s.sub.Close(m.results, s.closer)
+	}
+	m.parting = nil
 }
 
 func (m *machine) closeSession() {
@@ -290,6 +297,9 @@ func (m *machine) closeSession() {
 // progress ends a leaving connection when nothing is under way any more.
 func (m *machine) progress() {
 	if m.state != stateLeaving || m.outgoing != nil || (m.pending.len() > 0 && !m.failing) {
+		return
+	}
+	if m.farewell == nil && m.unwritten() { // the RECEIPT of DISCONNECT comes when all is settled
 		return
 	}
 	m.partSession() // had to wait for a COMMIT, or for the pieces of a large message
@@ -311,6 +321,7 @@ func (m *machine) mute() {
 	if m.session == nil {
 		return
 	}
+	m.part()
 	for _, s := range m.subs {
 		if s.mode != ackAuto {
 			s.sub.Grant(-s.prefetch) // an ACK may still be on its way

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/selvedge-mq/selvedge/internal/mailbox"
 	"github.com/selvedge-mq/selvedge/protocols"
@@ -196,7 +197,10 @@ func (m *machine) breakOff() {
 
 // mustWait reports whether a frame can be dealt with only when the large message that
 // is being written has ended, whose reading it would end, or when the broker has
-// answered the SENDs that it is about.
+// answered the SENDs that it is about, or ended the subscription before it.
 func (m *machine) mustWait(f *frame.Frame) bool {
+	if f.Command == frame.Subscribe && slices.ContainsFunc(m.parting, func(s *subscription) bool { return s.alone }) {
+		return true
+	}
 	return m.outgoing != nil && (f.Command == frame.Unsubscribe || f.Command == frame.Disconnect) || m.unsure(f)
 }

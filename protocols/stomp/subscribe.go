@@ -94,6 +94,7 @@ func (m *machine) open(s *subscription, o routing.SubscribeOptions, token uint64
 		o.Settled = o.Durable == "" && (o.Address.Kind == routing.KindTopic || o.Address.Kind == routing.KindTempTopic)
 		s.settles = !o.Settled
 	}
+	s.alone = o.Durable != "" || o.Exclusive
 	topic := o.Address.Kind == routing.KindTopic || o.Address.Kind == routing.KindTempTopic
 	s.returns = !topic || o.Durable != ""
 	m.subCount++
@@ -303,8 +304,7 @@ func (m *machine) unsubscribe(f *frame.Frame) error {
 	m.drop(s)
 	m.lenient = true
 	m.giveBack(s)
-	m.dismiss(s)
-	s.sub.Close(m.results, m.begin(f, pending{request: requestUnsubscribe, waits: 1, sub: s}))
+	m.dismiss(s, m.begin(f, pending{request: requestUnsubscribe, waits: 1, sub: s}))
 	return nil
 }
 
@@ -320,15 +320,18 @@ func (m *machine) oldest(destination string) *subscription {
 	return first
 }
 
-// dismiss ends a subscription as far as the client goes. What an auto
-// subscription has in out is on its way and counts as consumed.
-func (m *machine) dismiss(s *subscription) {
-	s.closing = true
-	if s.mode != ackAuto {
+// dismiss ends a subscription as far as the client goes. What an auto subscription has in
+// out is on its way, and consumed when it is written: the broker ends it behind that.
+func (m *machine) dismiss(s *subscription, token uint64) {
+	s.closing, s.closer = true, token
+	switch {
+	case s.mode != ackAuto:
 		m.forget(s)
+	case s.unacked.len() > 0:
+		m.parting = append(m.parting, s)
 		return
 	}
-	m.consumed(s, s.unacked.len())
+	s.sub.Close(m.results, token)
 }
 
 // handAll encodes what the backlog holds of a subscription.

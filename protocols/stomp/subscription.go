@@ -36,6 +36,7 @@ type subscription struct {
 
 	temporary bool // of a destination that this connection made
 	implicit  bool // made by reply-to, not by SUBSCRIBE
+	alone     bool // there may be no other one like it
 
 	unacked ring[unacked] // client modes: to be acknowledged; settles: encoded, not written
 	encoded int32         // auto: in out and not granted again
@@ -47,8 +48,9 @@ type subscription struct {
 	recalled bool  // the broker gives its credit back: what still comes goes back
 	returns  bool  // what is released comes again
 
-	regranted int32 // credit of settled deliveries that the broker is to be told of
-	closing   bool  // UNSUBSCRIBE was taken, or the broker ended it
+	regranted int32  // credit of settled deliveries that the broker is to be told of
+	closing   bool   // UNSUBSCRIBE was taken, or the broker ended it
+	closer    uint64 // token of the UNSUBSCRIBE
 
 	deliveries *mailbox.Mailbox[delivery]
 	events     *mailbox.Mailbox[event]
