@@ -5,7 +5,10 @@ Prints "ok FEATURE" or "not ok FEATURE: why" for each, and the steps of walk.
 import collections
 import os
 import queue
+import select
+import ssl
 import sys
+import threading
 import time
 
 import stomp
@@ -18,6 +21,57 @@ CA = os.environ.get("STOMP_CA")  # empty: no TLS
 WEB = os.environ.get("STOMP_WEB")  # the URL of a WebSocket, instead of a host
 CLASSES = {"1.0": stomp.Connection10, "1.1": stomp.Connection11, "1.2": stomp.Connection12}
 PROTOCOLS = {"1.0": stomp.protocol.Protocol10, "1.1": stomp.protocol.Protocol11, "1.2": stomp.protocol.Protocol12}
+
+
+class Shared:
+    """A TLS socket for a thread that sends and one that receives.
+
+    Its TLS object is not for two threads at once: now and then the connection is lost.
+    So each has it for as long as it takes without waiting.
+    """
+
+    def __init__(self, sock):
+        sock.setblocking(False)
+        self.sock, self.lock = sock, threading.Lock()
+
+    def __getattr__(self, name):
+        return getattr(self.sock, name)
+
+    def gettimeout(self):
+        return None
+
+    def recv(self, size):
+        return self.turn(self.sock.recv, size)
+
+    def send(self, data):
+        return self.turn(self.sock.send, data)
+
+    def sendall(self, data):
+        while data:
+            data = data[self.send(data):]
+
+    def unwrap(self):
+        return self.turn(self.sock.unwrap)
+
+    def turn(self, do, *what):
+        while True:
+            reads, writes = [self.sock], []
+            with self.lock:
+                try:
+                    return do(*what)
+                except ssl.SSLWantReadError:
+                    pass
+                except ssl.SSLWantWriteError:
+                    reads, writes = writes, reads
+            select.select(reads, writes, [], 0.1)  # the other one may have taken what came
+
+
+class TLSTransport(stomp.transport.Transport):
+    """stomp.py over TLS."""
+
+    def attempt_connection(self):
+        super().attempt_connection()
+        self.socket = Shared(self.socket)
 
 
 class WebTransport(stomp.transport.BaseTransport):
@@ -34,6 +88,8 @@ class WebTransport(stomp.transport.BaseTransport):
             WEB, timeout=30, subprotocols=["v12.stomp", "v11.stomp", "v10.stomp"], sslopt={"ca_certs": CA} if CA else None)
         if self.ws.getsubprotocol() != "v12.stomp":
             raise AssertionError(f"got sub-protocol {self.ws.getsubprotocol()}, want the best of those offered")
+        if CA:
+            self.ws.sock = Shared(self.ws.sock)
 
     def send(self, encoded_frame):
         self.ws.send(encoded_frame.decode())
@@ -62,6 +118,7 @@ def connection(beats):
     more = {} if version == "1.0" else {"heartbeats": beats, "vhost": "/"}
     c = CLASSES[version](HOSTS, reconnect_attempts_max=-1, **more)
     if CA:
+        c.transport.__class__ = TLSTransport  # the connection makes its own
         c.set_ssl(HOSTS, ca_certs=CA)
     return c
 
