@@ -386,6 +386,8 @@ func (c *conn) wrote(w written) {
 		if c.m.state == stateOpen && errors.Is(w.err, os.ErrDeadlineExceeded) {
 			c.m.cause = errDeaf
 		}
+		// Over a WebSocket the deadline has ended the reading too: what the client had sent
+		// and nobody had read is lost then, as when it is reset. The connection ends anyway.
 		c.m.mute()
 		end := time.Now().Add(mutedMost)
 		c.deafEnd.Store(end.UnixNano())
