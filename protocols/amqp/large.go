@@ -113,10 +113,9 @@ func (c *conn) lookAtLarge(now time.Time) {
 	}
 }
 
-// yield gives the turn away: what was read and not written is read again later. What is
-// settled when it was read could not be, so it stays.
+// yield gives the turn away: what was read and not written is read again later.
 func (l *sending) yield() {
-	if l.presettled && !l.settles || !l.cut.active {
+	if !l.cut.active {
 		return
 	}
 	l.cut.giveBack()

@@ -195,4 +195,5 @@ func TestTransport_2_6_14_LargeBreaksOff(t *testing.T)  { script(t, "largestale"
 func TestTransport_2_6_14_LargeIsLate(t *testing.T)     { script(t, "largelate") }
 func TestTransport_2_6_14_LargeTakeTurns(t *testing.T)  { script(t, "largeturns") }
 func TestTransport_2_6_14_LargeYields(t *testing.T)     { script(t, "largeyields") }
+func TestTransport_2_6_14_LargeSettled(t *testing.T)    { script(t, "largesettled") }
 func TestTransport_2_6_14_LargeInSessions(t *testing.T) { script(t, "largesessions") }
