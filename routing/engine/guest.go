@@ -144,7 +144,7 @@ type host struct {
 // A former leader does not get it, which knows less of what was answered, and
 // whose successor would wait for ever.
 func (l *leader) guest(node string, source int, in uint32, lowest uint64) {
-	if l.sessions[node] == 0 || in < l.guests[source].epoch {
+	if l.hearers[node].session == 0 || in < l.guests[source].epoch {
 		return // it has not reported, or does not lead any more
 	}
 	l.guests[source] = host{node: node, epoch: in}

@@ -14,7 +14,7 @@ import (
 func TestGuests_AFormerLeaderDoesNotGetTheConfirmationsOfTheOneAfterIt(t *testing.T) {
 	l := &leader{
 		e: &Engine{node: "b"}, s: shard.New(shard.Options{}), guests: map[int]host{},
-		sessions: map[string]uint64{"a": 1, "c": 2}, nodes: map[uint64]string{1: "a", 2: "c"},
+		hearers: map[string]hearer{"a": {session: 1}, "c": {session: 2}}, nodes: map[uint64]string{1: "a", 2: "c"},
 	}
 	first := l.s.Lead("b", 3, 1)
 	if err := l.s.Apply(1, first.Rec, first); err != nil {

@@ -42,7 +42,7 @@ type leader struct {
 	outlets  map[string]*outlet // by node
 	awaiting map[string]bool    // nodes that have not reported
 	nodes    map[uint64]string  // by session, of those that have reported
-	sessions map[string]uint64  // the reverse
+	hearers  map[string]hearer  // the reverse, and by which report
 	purged   uint64             // what was asked of the log
 	purging  bool               // the log is asked now
 	partial  map[string]*report // parts of reports, by node
@@ -115,7 +115,7 @@ func newLeader(e *Engine, n int, zl zerolog.Logger) *leader {
 		e: e, shard: n, log: e.opts.Fabric.Log(n), zl: zl,
 		box: mailbox.New[func()](), cache: newBodyCache(e.opts.CacheBytes, e.metrics.logReads),
 		parts:   newBodyCache(partCache, e.metrics.logReads),
-		outlets: map[string]*outlet{}, awaiting: map[string]bool{}, nodes: map[uint64]string{}, sessions: map[string]uint64{},
+		outlets: map[string]*outlet{}, awaiting: map[string]bool{}, nodes: map[uint64]string{}, hearers: map[string]hearer{},
 		guests: map[int]host{}, partial: map[string]*report{}, openings: openings{byID: map[shard.SubID]*opening{}},
 	}
 }
@@ -354,23 +354,23 @@ func (l *leader) mayServe() bool {
 	return ok
 }
 
-// meet notes the session of a node that reports. What was on its way to a former
-// process of that name ends.
-func (l *leader) meet(node string, session uint64) {
-	if old, ok := l.sessions[node]; ok && old != session {
-		l.part(node, old)
+// meet notes who reports. What was on its way to a former process of that node, or goes
+// by a former report, ends.
+func (l *leader) meet(node string, by hearer) {
+	if old, ok := l.hearers[node]; ok && old != by {
+		l.part(node, old.session)
 	}
-	l.nodes[session], l.sessions[node] = node, session
+	l.nodes[by.session], l.hearers[node] = node, by
 }
 
 func (l *leader) part(node string, session uint64) {
-	if l.sessions[node] == session {
-		delete(l.sessions, node)
+	if l.hearers[node].session == session {
+		delete(l.hearers, node)
 	}
 	delete(l.nodes, session)
 	delete(l.partial, node)
 	l.partGuests(node)
-	if o := l.outlets[node]; o != nil && o.session == session {
+	if o := l.outlets[node]; o != nil && o.to.session == session {
 		o.stop()
 		delete(l.outlets, node)
 	}

@@ -68,7 +68,7 @@ func newMetrics(e *Engine, reg prometheus.Registerer) *metrics {
 			Buckets: prometheus.ExponentialBuckets(128, 4, 9),
 		}),
 		refused: counter("selvedge_engine_refused_deliveries_total",
-			"Deliveries of former leaders that were not handed to clients."),
+			"Deliveries of former leaders, or of a connection that had ended, that were not handed to clients."),
 		timeouts: counter("selvedge_engine_timeouts_total",
 			"Requests that were not confirmed within the send timeout."),
 		windowFull: counter("selvedge_engine_window_full_total",

@@ -12,12 +12,12 @@ import (
 // outlet brings a leader's deliveries to one node: it finds the bodies and waits
 // for the node's window, so that a slow node or a cold body holds up no other.
 type outlet struct {
-	l       *leader
-	node    string
-	session uint64 // of the node's process
-	box     *mailbox.Mailbox[parcel]
-	stop    context.CancelFunc
-	done    chan struct{}
+	l    *leader
+	node string
+	to   hearer // as of whose report the deliveries are
+	box  *mailbox.Mailbox[parcel]
+	stop context.CancelFunc
+	done chan struct{}
 }
 
 // parcel is a delivery, or the word that a subscription is drained, which comes
@@ -36,7 +36,7 @@ func (l *leader) outletTo(ctx context.Context, node string) *outlet {
 		return o
 	}
 	ctx, stop := context.WithCancel(ctx)
-	o = &outlet{l: l, node: node, session: l.sessions[node], box: mailbox.New[parcel](), stop: stop, done: make(chan struct{})}
+	o = &outlet{l: l, node: node, to: l.hearers[node], box: mailbox.New[parcel](), stop: stop, done: make(chan struct{})}
 	l.outlets[node] = o
 	epoch := l.epoch
 	l.e.wg.Go(func() {
@@ -123,11 +123,11 @@ func (o *outlet) sendDrained(ctx context.Context, epoch uint32, p *parcel) {
 	e, sub, credit := o.l.e, p.Sub.Sub, p.credit
 	if o.node == e.node {
 		at := e.portals[o.l.shard]
-		at.heed(epoch, func() { at.drained(sub, credit) })
+		at.heed(o.to.report, func() { at.drained(sub, credit) })
 		return
 	}
-	msg := appendU64(head{verb: verbDrained, shard: o.l.shard, epoch: epoch}.append(nil), o.session)
-	e.sendWhenWritable(ctx, o.node, o.session, LaneDeliver, appendGrant(msg, sub, int32(credit)), o.leaseHeld)
+	msg := o.to.append(head{verb: verbDrained, shard: o.l.shard, epoch: epoch}.append(nil))
+	e.sendWhenWritable(ctx, o.node, o.to.session, LaneDeliver, appendGrant(msg, sub, int32(credit)), o.leaseHeld)
 }
 
 // leaseHeld waits until the leader holds its lease: nothing is handed out
@@ -149,14 +149,14 @@ func (o *outlet) send(ctx context.Context, epoch uint32, out []handed) {
 	e := o.l.e
 	if o.node == e.node {
 		p := e.portals[o.l.shard]
-		p.box.Put(func() { p.deliver(epoch, out) })
+		p.box.Put(func() { p.deliver(o.to.report, out) })
 		return
 	}
-	msg := appendU64(head{verb: verbDeliver, shard: o.l.shard, epoch: epoch}.append(nil), o.session)
+	msg := o.to.append(head{verb: verbDeliver, shard: o.l.shard, epoch: epoch}.append(nil))
 	for i := range out {
 		msg = appendHanded(msg, &out[i])
 	}
-	e.sendWhenWritable(ctx, o.node, o.session, LaneDeliver, msg, o.leaseHeld)
+	e.sendWhenWritable(ctx, o.node, o.to.session, LaneDeliver, msg, o.leaseHeld)
 }
 
 // emit carries out what the machine asks for.
@@ -202,12 +202,13 @@ func (l *leader) confirm(c *shard.Confirm) {
 
 // toNode sends a control message to a node's portal of this shard.
 func (l *leader) toNode(node string, v verb, payload []byte, local func(p *portal)) {
+	to := l.hearers[node]
 	if node == l.e.node {
 		p := l.e.portals[l.shard]
-		p.heed(l.epoch, func() { local(p) })
+		p.heed(to.report, func() { local(p) })
 		return
 	}
-	msg := appendU64(head{verb: v, shard: l.shard, epoch: l.epoch}.append(nil), l.sessions[node])
+	msg := to.append(head{verb: v, shard: l.shard, epoch: l.epoch}.append(nil))
 	l.e.control(node, append(msg, payload...))
 }
 

@@ -175,7 +175,7 @@ var receivers = map[verb]receiver{
 	verbReport: atLeader(func(from string, c *cursor.Cursor) func(l *leader) {
 		r := readReport(c)
 		return func(l *leader) {
-			if l.e.isUp(from, r.session) { // else it is of a former process
+			if l.e.isUp(from, r.by.session) { // else it is of a former process
 				l.report(from, r)
 			}
 		}
@@ -262,29 +262,29 @@ var receivers = map[verb]receiver{
 	}),
 	verbDeliver: func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool {
 		var ds []handed
-		mine := c.U64() == e.session
+		to := readHearer(c)
 		for c.More() {
 			ds = append(ds, readHanded(c))
 		}
-		if c.Bad || !mine {
+		if c.Bad || to.session != e.session {
 			return false
 		}
 		p := e.portals[h.shard]
 		p.box.Put(func() {
-			p.deliver(h.epoch, ds)
+			p.deliver(to.report, ds)
 			e.opts.Peers.Consumed(from, LaneDeliver, size)
 		})
 		return true
 	},
 	verbPiece: func(e *Engine, from string, h head, c *cursor.Cursor, size int) bool {
-		mine := c.U64() == e.session
+		to := readHearer(c)
 		a := readPiece(c)
-		if c.Bad || !mine {
+		if c.Bad || to.session != e.session {
 			return false
 		}
 		p := e.portals[h.shard]
 		p.box.Put(func() {
-			p.piece(h.epoch, a)
+			p.piece(to.report, a)
 			e.opts.Peers.Consumed(from, LaneDeliver, size)
 		})
 		return true
@@ -325,9 +325,9 @@ func sends(lane byte, step bool) receiver {
 // atPortal makes a receiver for a word of a leader to a shard's portal.
 func atPortal(read func(p *portal, c *cursor.Cursor) func()) receiver {
 	return func(e *Engine, _ string, h head, c *cursor.Cursor, _ int) bool {
-		p, mine := e.portals[h.shard], c.U64() == e.session
-		if f := read(p, c); mine && !c.Bad {
-			p.heed(h.epoch, f)
+		p, to := e.portals[h.shard], readHearer(c)
+		if f := read(p, c); to.session == e.session && !c.Bad {
+			p.heed(to.report, f)
 		}
 		return false
 	}
@@ -336,7 +336,7 @@ func atPortal(read func(p *portal, c *cursor.Cursor) func()) receiver {
 // subID names a subscription of a node. One that has not reported has session 0,
 // which no subscription has.
 func (l *leader) subID(node string, sub uint64) shard.SubID {
-	return shard.SubID{Session: l.sessions[node], Sub: sub}
+	return shard.SubID{Session: l.hearers[node].session, Sub: sub}
 }
 
 // Answer implements PeerHandler.

@@ -34,7 +34,8 @@ type portal struct {
 	// Owned by the portal's goroutine.
 	leader   string
 	epoch    uint32
-	reported bool // the leader got a report in this epoch
+	reported bool   // the leader got a report in this epoch, on this connection
+	reports  uint64 // number of that report, or of the next one
 	lanes    [2]outLane
 	subs     map[uint64]*queueSub
 	guests   map[int]*guest                    // by shard
@@ -168,11 +169,12 @@ func (p *portal) announce(node string, epoch uint32) {
 	p.leader, p.epoch = node, epoch
 }
 
-// heed has the portal take what a leader said in an epoch, if it follows that one when
-// it comes to it. What has bytes of a window to give back sees to that itself.
-func (p *portal) heed(epoch uint32, f func()) {
+// heed has the portal take what a leader said that has a report, if that is the latest one
+// when it comes to it: each leader gets one, and so does a leader on each connection. What
+// has bytes of a window to give back sees to that itself.
+func (p *portal) heed(report uint64, f func()) {
 	p.box.Put(func() {
-		if epoch == p.epoch {
+		if report == p.reports {
 			f()
 		}
 	})
@@ -189,6 +191,7 @@ func (p *portal) lost(node string) {
 func (p *portal) rejoin() {
 	p.joined.Store(false)
 	p.reported = false
+	p.reports++
 	p.dropControl()
 }
 
@@ -364,9 +367,10 @@ func (p *portal) endSub(q *queueSub, err error) {
 	}
 }
 
-// deliver hands deliveries of the current leader to their subscriptions.
-func (p *portal) deliver(epoch uint32, ds []handed) {
-	if epoch != p.epoch {
+// deliver hands deliveries of the current leader to their subscriptions. Those that go by
+// a former report went back when it ended. [invariant 2]
+func (p *portal) deliver(report uint64, ds []handed) {
+	if report != p.reports {
 		p.e.metrics.refused.Add(float64(len(ds)))
 		return
 	}

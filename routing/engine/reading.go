@@ -116,9 +116,9 @@ func (p *portal) askAgain() {
 }
 
 // piece takes a leader's answer to a read.
-func (p *portal) piece(epoch uint32, a *pieceAnswer) {
+func (p *portal) piece(report uint64, a *pieceAnswer) {
 	q := p.subs[a.sub]
-	if q == nil || epoch != p.epoch {
+	if q == nil || report != p.reports {
 		return
 	}
 	r := q.reading[a.number]
@@ -283,9 +283,9 @@ func (o *outlet) sendPiece(ctx context.Context, epoch uint32, a *pieceAnswer) {
 	e := o.l.e
 	if o.node == e.node {
 		p := e.portals[o.l.shard]
-		p.box.Put(func() { p.piece(epoch, a) })
+		p.box.Put(func() { p.piece(o.to.report, a) })
 		return
 	}
-	msg := appendU64(head{verb: verbPiece, shard: o.l.shard, epoch: epoch}.append(nil), o.session)
-	e.sendWhenWritable(ctx, o.node, o.session, LaneDeliver, appendPiece(msg, a), o.leaseHeld)
+	msg := o.to.append(head{verb: verbPiece, shard: o.l.shard, epoch: epoch}.append(nil))
+	e.sendWhenWritable(ctx, o.node, o.to.session, LaneDeliver, appendPiece(msg, a), o.leaseHeld)
 }

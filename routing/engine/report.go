@@ -12,12 +12,23 @@ import (
 
 // report is what a portal tells a new leader, or a part of it.
 type report struct {
-	session uint64
-	lowest  [2]uint64 // first unconfirmed request of the settle and the send lane
-	rest    bool      // it goes on from the part before
-	more    bool      // another part follows
-	subs    []reportedSub
+	by     hearer    // whose it is, and which
+	lowest [2]uint64 // first unconfirmed request of the settle and the send lane
+	rest   bool      // it goes on from the part before
+	more   bool      // another part follows
+	subs   []reportedSub
 }
+
+// hearer is a node's portal by its latest report, whose number is greater than that of
+// the one before. Each word of a leader names it: what the leader said before it took that
+// report in, and sends behind it, is of what the report put an end to.
+type hearer struct{ session, report uint64 }
+
+func (h hearer) append(dst []byte) []byte {
+	return binary.AppendUvarint(appendU64(dst, h.session), h.report)
+}
+
+func readHearer(c *cursor.Cursor) hearer { return hearer{session: c.U64(), report: c.Uvarint()} }
 
 // reportedSub is a subscription. One with many deliveries in flight goes on in
 // the next part, which repeats it.
@@ -50,7 +61,7 @@ func (p *portal) reaches() bool {
 // report tells the leader what the node knows of the shard.
 func (p *portal) report() {
 	importing := p.e.importing.Load()
-	r := &report{session: p.e.session, lowest: [2]uint64{p.lanes[0].known(importing), p.lanes[1].known(importing)}}
+	r := &report{by: hearer{p.e.session, p.reports}, lowest: [2]uint64{p.lanes[0].known(importing), p.lanes[1].known(importing)}}
 	for _, id := range slices.Sorted(maps.Keys(p.subs)) {
 		q := p.subs[id]
 		if q.closing && q.settles == 0 {
@@ -77,12 +88,12 @@ func (p *portal) report() {
 
 // split cuts a report into parts that fit into a message each.
 func (r *report) split() []*report {
-	part := &report{session: r.session, lowest: r.lowest}
+	part := &report{by: r.by, lowest: r.lowest}
 	parts := []*report{part}
 	keys := 0
 	next := func() {
 		part.more = true
-		part = &report{session: r.session, lowest: r.lowest, rest: true}
+		part = &report{by: r.by, lowest: r.lowest, rest: true}
 		parts = append(parts, part)
 		keys = 0
 	}
@@ -105,7 +116,7 @@ func (r *report) split() []*report {
 }
 
 func (r *report) append(dst []byte) []byte {
-	dst = binary.BigEndian.AppendUint64(dst, r.session)
+	dst = r.by.append(dst)
 	dst = append(dst, flag(r.rest), flag(r.more))
 	dst = binary.AppendUvarint(dst, r.lowest[0])
 	dst = binary.AppendUvarint(dst, r.lowest[1])
@@ -124,7 +135,7 @@ func (r *report) append(dst []byte) []byte {
 }
 
 func readReport(c *cursor.Cursor) *report {
-	r := &report{session: c.U64(), rest: c.Octet() != 0, more: c.Octet() != 0}
+	r := &report{by: readHearer(c), rest: c.Octet() != 0, more: c.Octet() != 0}
 	r.lowest[0], r.lowest[1] = c.Uvarint(), c.Uvarint()
 	for n := c.Uvarint(); n > 0 && !c.Bad; n-- {
 		u := reportedSub{}
@@ -145,8 +156,8 @@ func (l *leader) gatherReport(node string, part *report) *report {
 	whole := l.partial[node]
 	switch {
 	case !part.rest:
-		whole = &report{session: part.session, lowest: part.lowest}
-	case whole == nil || whole.session != part.session:
+		whole = &report{by: part.by, lowest: part.lowest}
+	case whole == nil || whole.by != part.by:
 		return nil
 	}
 	for _, u := range part.subs {
@@ -169,20 +180,21 @@ func (l *leader) report(node string, r *report) {
 	if r = l.gatherReport(node, r); r == nil {
 		return
 	}
-	l.meet(node, r.session)
-	for _, old := range l.s.Sessions(node, r.session) {
+	l.meet(node, r.by)
+	session := r.by.session
+	for _, old := range l.s.Sessions(node, session) {
 		l.s.CloseSession(old)
 		l.s.Forget(old)
 	}
-	l.s.CloseSession(r.session)
+	l.s.CloseSession(session)
 	l.dropOpenings(node)
 	lanes := [2]byte{laneSettle, laneSend}
 	var expects [2]uint64
 	for i, lane := range lanes {
-		expects[i] = l.s.OpenLane(shard.LaneID{Session: r.session, Lane: lane}, node, r.lowest[i])
+		expects[i] = l.s.OpenLane(shard.LaneID{Session: session, Lane: lane}, node, r.lowest[i])
 	}
 	for i := range r.subs {
-		l.reopen(node, shard.SubID{Session: r.session, Sub: r.subs[i].id}, &r.subs[i], expects)
+		l.reopen(node, shard.SubID{Session: session, Sub: r.subs[i].id}, &r.subs[i], expects)
 	}
 	delete(l.awaiting, node)
 	l.dropWaiting(node)

@@ -10,7 +10,7 @@ import (
 
 // A message between nodes begins with an octet that says what it is, the shard
 // (u16) and the epoch (u32) that it belongs to. A node ignores what carries a
-// lower epoch than it has seen.
+// lower epoch than it has seen. What a leader says to a portal names its hearer next.
 type verb byte
 
 const (

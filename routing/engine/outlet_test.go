@@ -1,0 +1,70 @@
+package engine_test
+
+import (
+	"bytes"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/selvedge-mq/selvedge/routing/engine"
+	"github.com/selvedge-mq/selvedge/routing/memlog"
+)
+
+// stuckLeader is a leader that stands still in an append, and whose outlet to another
+// node does so while it reads a body.
+type stuckLeader struct{ read, append chan struct{} } // closed to let them go on
+
+// standStill has the next read of the log by a node stand still, and the append of a
+// record that holds "stop".
+func (n *testNode) standStill() stuckLeader {
+	s := stuckLeader{make(chan struct{}), make(chan struct{})}
+	n.fabric.View(0).SetHook(func(op memlog.Op) memlog.Fault {
+		switch {
+		case op.Kind == memlog.Scan:
+			<-s.read
+		case op.Kind == memlog.Append && bytes.Contains(op.Rec, []byte("stop")):
+			<-s.append
+		}
+		return memlog.Fault{}
+	})
+	return s
+}
+
+// The connection of two nodes was lost and began anew while the leader had not come to
+// it yet: its outlet sent what had gone back by then on the new connection, and two
+// consumers had the message.
+func TestOutlet_WhatWentBackDoesNotGoOutOnTheNextConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2, 1, func(o *engine.Options) { o.CacheBytes = 1 })
+		a, b := c.nodes[0], c.nodes[1]
+		a.fabric.Lead(0)
+		a.serves(t, 0)
+		here, there := a.client(t), b.client(t)
+		for i, queue := range []string{"q", "elsewhere"} { // the first body has to be read
+			here.send(uint64(i), queue, "x", true)
+			if err := here.result(uint64(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		other, sub := subscribed(t, here, "q", 2), subscribed(t, there, "q", 2)
+		stuck := a.standStill()
+		sub.Grant(1)
+		synctest.Wait()
+		here.send(3, "elsewhere", "stop", true)
+		synctest.Wait()
+
+		a.peers.Reset("b")
+		synctest.Wait()
+		if c.net.turned("up b at a") != 2 {
+			t.Fatal("the nodes have not met anew")
+		}
+		close(stuck.read)
+		synctest.Wait()
+		other.Grant(1)
+		close(stuck.append)
+		<-time.After(time.Second)
+		if len(here.got)+len(there.got) != 1 {
+			t.Errorf("got the message %d times here and %d times there, want one of it", len(here.got), len(there.got))
+		}
+	})
+}
