@@ -41,8 +41,8 @@ type interestCall struct {
 }
 
 type nodeBacklog struct {
-	msgs  [][]byte
-	bytes int64
+	parcels []*parcelOfTopics
+	bytes   int64
 }
 
 func newHub(e *Engine) *hub {
@@ -174,18 +174,19 @@ func (h *hub) send(node string, o *parcelOfTopics) {
 		h.e.metrics.topicDrops.Add(float64(o.envelopes))
 		return
 	}
-	b.msgs = append(b.msgs, o.msg)
+	b.parcels = append(b.parcels, o)
 	b.bytes += int64(len(o.msg))
 }
 
 // flush sends what waited for windows.
 func (h *hub) flush() {
 	for node, b := range h.backlog {
-		for len(b.msgs) > 0 && h.e.opts.Peers.Send(node, LaneDeliver, b.msgs[0]) {
-			b.bytes -= int64(len(b.msgs[0]))
-			b.msgs = b.msgs[1:]
+		for len(b.parcels) > 0 && h.e.opts.Peers.Send(node, LaneDeliver, b.parcels[0].msg) {
+			b.bytes -= int64(len(b.parcels[0].msg))
+			b.parcels[0] = nil
+			b.parcels = b.parcels[1:]
 		}
-		if len(b.msgs) == 0 {
+		if len(b.parcels) == 0 {
 			delete(h.backlog, node)
 		}
 	}
@@ -388,10 +389,16 @@ func (h *hub) peerUp(node string) {
 	h.e.controlFirst(node, appendInterest(0, interestAll, names))
 }
 
-// peerDown forgets what a node wanted; nobody waits for it any more.
+// peerDown forgets what a node wanted, and drops what waits for it; nobody waits for it
+// any more.
 func (h *hub) peerDown(node string) {
 	delete(h.nodes, node)
-	delete(h.backlog, node)
+	if b := h.backlog[node]; b != nil {
+		for _, o := range b.parcels {
+			h.e.metrics.topicDrops.Add(float64(o.envelopes))
+		}
+		delete(h.backlog, node)
+	}
 	for number := range h.heard {
 		h.took(node, number)
 	}

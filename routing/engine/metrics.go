@@ -76,7 +76,7 @@ func newMetrics(e *Engine, reg prometheus.Registerer) *metrics {
 		resets: counter("selvedge_engine_control_resets_total",
 			"Connections with other nodes ended because a node did not take its control messages."),
 		topicDrops: counter("selvedge_engine_topic_dropped_total",
-			"Topic messages dropped because a subscription's buffer was full."),
+			"Topic messages dropped because the buffer of a subscription or a node was full, or because a node was lost."),
 		topicExpired: counter("selvedge_engine_topic_expired_total",
 			"Topic messages that expired before a subscription took them."),
 		takeovers: counter("selvedge_engine_takeovers_total",

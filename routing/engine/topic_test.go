@@ -83,3 +83,28 @@ func TestTopic_WhatHasExpiredTakesNoRoom(t *testing.T) {
 		}
 	})
 }
+
+// What waited for a node that read nothing was dropped with the connection, and nobody
+// counted it. [invariant 4]
+func TestTopic_WhatWaitsForANodeThatIsLostIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const sent = 10 // the window takes one
+		c, reg := newControlCluster(t)
+		r, p := c.nodes[1].client(t), c.nodes[0].client(t)
+		r.s.Subscribe(routing.SubscribeOptions{Address: routing.Topic("news")}, r, r, 1)
+		if err := r.result(1); err != nil {
+			t.Fatal(err)
+		}
+		unplug := c.net.plug("b")
+		for range sent {
+			publish(t, p, 0, string(make([]byte, 10<<10)))
+			synctest.Wait()
+		}
+		c.nodes[0].peers.Reset("b")
+		unplug()
+		synctest.Wait()
+		if got := metrictest.Value(t, reg, "selvedge_engine_topic_dropped_total"); got != sent-1 {
+			t.Errorf("got %v messages dropped, want %d", got, sent-1)
+		}
+	})
+}
