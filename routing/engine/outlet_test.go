@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/selvedge-mq/selvedge/routing"
 	"github.com/selvedge-mq/selvedge/routing/engine"
 	"github.com/selvedge-mq/selvedge/routing/memlog"
 )
@@ -63,6 +64,52 @@ func TestOutlet_WhatWentBackDoesNotGoOutOnTheNextConnection(t *testing.T) {
 		other.Grant(1)
 		close(stuck.append)
 		<-time.After(time.Second)
+		if len(here.got)+len(there.got) != 1 {
+			t.Errorf("got the message %d times here and %d times there, want one of it", len(here.got), len(there.got))
+		}
+	})
+}
+
+// holdUp holds up the goroutine that brings the answer to a read, until it is closed.
+type holdUp chan struct{}
+
+func (h holdUp) Piece(routing.Piece) { <-h }
+
+// A node that was slow to see that its connection was lost brought the report that had waited
+// on the next one, and then another one. What came for the first was taken for its own by
+// a node that had reported anew without it, and was handed out again.
+func TestOutlet_WhatGoesByAFormerReportIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 1, nil) // the third one is for the lease
+		c.net.window = 16 << 10
+		a, b := c.nodes[0], c.nodes[1]
+		b.fabric.Lead(0)
+		b.serves(t, 0)
+		here, there := a.client(t), b.client(t)
+		q := longName(0) // the report is no smaller than what fills the lane
+		other, sub := subscribed(t, here, q, 1), subscribed(t, there, q, 1)
+		sub.Grant(1)
+		unplug := c.net.plug("a")
+		for i := range 20 { // more than the lane takes: the report has to wait
+			there.s.Subscribe(routing.SubscribeOptions{Address: routing.Topic(longName(i))}, there, there, uint64(10+i))
+		}
+		a.fabric.Lead(0)
+		synctest.Wait()
+
+		first, second := make(holdUp), make(holdUp)
+		sub.Read(routing.Tag{}, 0, 1, first, 0)
+		synctest.Wait()
+		sub.Read(routing.Tag{}, 0, 1, second, 0)
+		a.peers.Reset("b")
+		unplug()
+		synctest.Wait()
+		close(first)
+		here.send(2, q, "x", true)
+		<-time.After(2 * time.Second)
+		other.Grant(1)
+		synctest.Wait()
+		close(second)
+		<-time.After(2 * time.Second)
 		if len(here.got)+len(there.got) != 1 {
 			t.Errorf("got the message %d times here and %d times there, want one of it", len(here.got), len(there.got))
 		}
