@@ -36,7 +36,7 @@ type leader struct {
 	failed   error     // an append failed: nothing more is appended in this epoch
 	sends    []*waiting[*sendBatch]
 	settles  []*waiting[*settleBatch]
-	pieces   []pieceFor // reads that go to the outlets
+	pieces   []pieceAsked // reads that go to the outlets
 	openings openings
 	attested []func()           // called when the open record is in the log
 	outlets  map[string]*outlet // by node

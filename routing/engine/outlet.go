@@ -29,7 +29,7 @@ type parcel struct {
 	asked   *pieceAsked // or a read
 }
 
-// outletTo returns the outlet to a node, and starts it at the first delivery.
+// outletTo returns the outlet to a node that has reported, and starts it at the first delivery.
 func (l *leader) outletTo(ctx context.Context, node string) *outlet {
 	o := l.outlets[node]
 	if o != nil {
@@ -177,7 +177,9 @@ func (l *leader) emit(ctx context.Context) {
 		}
 	}
 	for i := range l.pieces {
-		l.outletTo(ctx, l.pieces[i].node).box.Put(parcel{asked: &l.pieces[i].asked})
+		if node, ok := l.nodes[l.pieces[i].sub.Session]; ok { // else it reports first, and asks again
+			l.outletTo(ctx, node).box.Put(parcel{asked: &l.pieces[i]})
+		}
 	}
 	l.pieces = nil
 	for i := range fx.DeadLetters {

@@ -115,3 +115,38 @@ func TestOutlet_WhatGoesByAFormerReportIsRefused(t *testing.T) {
 		}
 	})
 }
+
+// A read came in just before its connection was lost, and found its way to an outlet behind
+// that: the outlet was nobody's, and the node got no delivery of the shard any more.
+func TestOutlet_AReadOfAConnectionThatWasLostMakesNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2, 1, nil)
+		a, b := c.nodes[0], c.nodes[1]
+		a.fabric.Lead(0)
+		a.serves(t, 0)
+		p, r := a.largeClient(t), b.largeClient(t)
+		p.sendLarge(1, "q", payload(2<<20))
+		if err := p.result(1); err != nil {
+			t.Fatal(err)
+		}
+		sub := subscribed(t, r.client, "q", 1)
+		sub.Grant(9)
+		r.until("the message", func() bool { return len(r.got) == 1 })
+		stuck := a.standStill()
+		close(stuck.read)
+		p.send(2, "elsewhere", "stop", true)
+		synctest.Wait()
+		sub.Read(r.got[0].Tag, int64(len(r.got[0].Envelope.Payload)), 1000, r, 2)
+		synctest.Wait()
+		c.net.sever("b")
+		close(stuck.append)
+		synctest.Wait()
+		c.net.rejoin("b")
+		p.send(3, "q", "x", true)
+		<-time.After(time.Second)
+		last := r.got[len(r.got)-1]
+		if string(last.Envelope.Payload) != "x" {
+			t.Errorf("got %d deliveries, want the next message as the last one", len(r.got))
+		}
+	})
+}

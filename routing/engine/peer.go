@@ -200,7 +200,7 @@ var receivers = map[verb]receiver{
 		sub, a := readPieceAsked(c)
 		return func(l *leader) {
 			a.sub = l.subID(from, sub)
-			l.read(from, a)
+			l.read(a)
 		}
 	}),
 	verbWelcome: atPortal(func(p *portal, c *cursor.Cursor) func() {

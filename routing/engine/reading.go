@@ -101,7 +101,7 @@ func (p *portal) ask(q *queueSub, r *reading) {
 	msg = binary.BigEndian.AppendUint64(msg, key)
 	msg = binary.AppendUvarint(binary.AppendUvarint(msg, uint64(offset)), uint64(most))
 	p.tell(msg, func(l *leader) {
-		l.read(p.e.node, pieceAsked{sub: shard.SubID{Session: p.e.session, Sub: sub}, number: number, key: key, offset: offset, most: most})
+		l.read(pieceAsked{sub: shard.SubID{Session: p.e.session, Sub: sub}, number: number, key: key, offset: offset, most: most})
 	})
 }
 
@@ -211,19 +211,10 @@ func readPiece(c *cursor.Cursor) *pieceAnswer {
 	return a
 }
 
-// read has the outlet of a node answer a read.
-func (l *leader) read(node string, a pieceAsked) {
-	if a.sub.Session == 0 {
-		return // it has not reported
-	}
+// read has the outlet of its node answer a read.
+func (l *leader) read(a pieceAsked) {
 	a.stale = !l.s.Reads(a.sub, a.key)
-	l.pieces = append(l.pieces, pieceFor{node: node, asked: a})
-}
-
-// pieceFor is a read on its way to an outlet.
-type pieceFor struct {
-	node  string
-	asked pieceAsked
+	l.pieces = append(l.pieces, a)
 }
 
 // answer finds the bytes of a read.
