@@ -20,6 +20,7 @@ type hub struct {
 	subs    map[string]map[uint64]*topicSub // by topic, as hubKey names it
 	temps   map[string]bool                 // temporary topics of this node
 	nodes   map[string]map[string]bool      // topics that other nodes want
+	away    map[string]awayNode             // nodes that were lost not long ago
 	backlog map[string]*nodeBacklog         // messages that a node's window did not take
 	heard   map[uint64]*interest            // interests that others have not taken note of
 	number  uint64                          // of the latest interest told
@@ -48,7 +49,7 @@ type nodeBacklog struct {
 func newHub(e *Engine) *hub {
 	h := &hub{
 		e: e, box: mailbox.New[func()](),
-		subs: map[string]map[uint64]*topicSub{}, temps: map[string]bool{}, nodes: map[string]map[string]bool{},
+		subs: map[string]map[uint64]*topicSub{}, temps: map[string]bool{}, nodes: map[string]map[string]bool{}, away: map[string]awayNode{},
 		backlog: map[string]*nodeBacklog{}, heard: map[uint64]*interest{},
 		key: e.session << 40,
 	}
@@ -281,9 +282,14 @@ func (h *hub) took(node string, number uint64) {
 	}
 }
 
-// expire fails the subscriptions of whose interest a node has not taken note in
-// time, though it is up. They are closed.
+// expire forgets the nodes that were lost long ago, and fails the subscriptions of
+// whose interest a node has not taken note in time, though it is up. They are closed.
 func (h *hub) expire(now time.Time) {
+	for node, n := range h.away {
+		if now.Sub(n.since) >= h.e.opts.SendTimeout {
+			delete(h.away, node)
+		}
+	}
 	for number, in := range h.heard {
 		kept := in.calls[:0]
 		for _, by := range in.calls {
@@ -342,6 +348,13 @@ func hubKey(k routing.Kind, name string) string {
 	return name
 }
 
+// awayNode is what a node wanted that is out of reach, and since when: its temporary
+// topics may well exist.
+type awayNode struct {
+	topics map[string]bool
+	since  time.Time
+}
+
 // exists reports whether a temporary topic exists: its node has told all others of
 // it, as it tells them of what it wants.
 func (h *hub) exists(key string) bool {
@@ -350,6 +363,11 @@ func (h *hub) exists(key string) bool {
 	}
 	for _, topics := range h.nodes {
 		if topics[key] {
+			return true
+		}
+	}
+	for _, n := range h.away {
+		if n.topics[key] {
 			return true
 		}
 	}
@@ -392,7 +410,10 @@ func (h *hub) peerUp(node string) {
 // peerDown forgets what a node wanted, and drops what waits for it; nobody waits for it
 // any more.
 func (h *hub) peerDown(node string) {
-	delete(h.nodes, node)
+	if topics := h.nodes[node]; topics != nil {
+		h.away[node] = awayNode{topics: topics, since: time.Now()}
+		delete(h.nodes, node)
+	}
 	if b := h.backlog[node]; b != nil {
 		for _, o := range b.parcels {
 			h.e.metrics.topicDrops.Add(float64(o.envelopes))

@@ -167,3 +167,38 @@ func TestTemporary_ThatWasNotMadeInTimeIsNotMadeLater(t *testing.T) {
 		}
 	})
 }
+
+// A topic was denied as long as the connection with its node was lost, and its sender's
+// connection ended with that: by a reset too, though both nodes were there.
+func TestTemporary_ATopicIsNotDeniedWhileItsNodeIsOutOfReach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2, 1, nil)
+		owner, p := c.nodes[0].client(t), c.nodes[1].client(t)
+		topic := owner.s.CreateTemporary(routing.KindTempTopic, owner, 1)
+		owner.read(2, topic).Grant(10)
+		for token := uint64(1); token <= 2; token++ {
+			wantCode(t, "create and subscribe", owner.result(token), routing.CodeOK)
+		}
+		send := func(token uint64, want routing.Code) {
+			p.sendTo(token, topic, strconv.FormatUint(token, 10))
+			wantCode(t, "send", p.result(token), want)
+		}
+		c.net.sever("a")
+		<-time.After(time.Second)
+		send(1, routing.CodeOK)
+		c.net.rejoin("a")
+		<-time.After(time.Second)
+		send(2, routing.CodeOK)
+		owner.until("what was sent when it was back", func() bool { return len(owner.got) == 1 })
+		c.net.sever("a")
+		<-time.After(16 * time.Second)
+		send(3, routing.CodeNotFound)
+		c.net.rejoin("a")
+		<-time.After(time.Second)
+		send(4, routing.CodeOK)
+		owner.s.DeleteTemporary(topic, owner, 3)
+		owner.s.Close()
+		<-time.After(time.Second)
+		send(5, routing.CodeNotFound)
+	})
+}

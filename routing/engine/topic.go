@@ -160,6 +160,7 @@ func (e *Engine) receiveInterest(from string, _ head, c *cursor.Cursor, _ int) b
 	}
 	e.hub.box.Put(func() {
 		topics := e.hub.nodes[from]
+		delete(e.hub.away, from)
 		if topics == nil || how == interestAll {
 			topics = map[string]bool{}
 			e.hub.nodes[from] = topics
