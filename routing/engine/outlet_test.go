@@ -57,7 +57,7 @@ func TestOutlet_WhatWentBackDoesNotGoOutOnTheNextConnection(t *testing.T) {
 		a.peers.Reset("b")
 		synctest.Wait()
 		if c.net.turned("up b at a") != 2 {
-			t.Fatal("the nodes have not met anew")
+			t.Error("the nodes have not met anew") // what stands still has to go on
 		}
 		close(stuck.read)
 		synctest.Wait()
