@@ -1,6 +1,7 @@
 package house
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -27,19 +29,26 @@ type source struct {
 	imports []string
 }
 
-// sources parses every Go file of the module, those of the tools in .ci apart.
+// sources returns every Go file of the module, those of the tools in .ci apart.
 func sources(t *testing.T) []source {
 	t.Helper()
-	var out []source
+	list, err := parsed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// parsed reads the tree for all rules at once: nobody changes it.
+var parsed = sync.OnceValues(func() (list []source, err error) {
 	set := token.NewFileSet()
-	walk(t, func(path string) {
+	err = walk(func(path string) error {
 		if !strings.HasSuffix(path, ".go") {
-			return
+			return nil
 		}
-		file, err := parser.ParseFile(set, filepath.Join(root, path), nil, parser.ParseComments)
+		file, err := parser.ParseFile(set, filepath.Join(root, path), nil, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
-			t.Errorf("%s: %v", path, err)
-			return
+			return fmt.Errorf("%s: %w", path, err)
 		}
 		s := source{
 			path: path, folder: filepath.ToSlash(filepath.Dir(path)),
@@ -48,19 +57,19 @@ func sources(t *testing.T) []source {
 		for _, i := range file.Imports {
 			name, err := strconv.Unquote(i.Path.Value)
 			if err != nil {
-				t.Errorf("%s: %v", path, err)
+				return fmt.Errorf("%s: %w", path, err)
 			}
 			s.imports = append(s.imports, name)
 		}
-		out = append(out, s)
+		list = append(list, s)
+		return nil
 	})
-	return out
-}
+	return list, err
+})
 
 // walk calls f for each file, by its path from the root.
-func walk(t *testing.T, f func(path string)) {
-	t.Helper()
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+func walk(f func(path string) error) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -75,12 +84,8 @@ func walk(t *testing.T, f func(path string)) {
 		if err != nil {
 			return err
 		}
-		f(filepath.ToSlash(rel))
-		return nil
+		return f(filepath.ToSlash(rel))
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // where returns the place of a node as file:line.
