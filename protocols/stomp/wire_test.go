@@ -137,6 +137,7 @@ func TestSTOMP_Error_06_OvertakesMessagesThatWait(t *testing.T) {
 		if _, err := io.WriteString(client, "BOGUS\n\n\x00"); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // the owner has judged it: until then it goes on with whatever is ready first
 		got, err := io.ReadAll(client)
 		if err != nil {
 			t.Fatal(err)
