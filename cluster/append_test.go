@@ -1,9 +1,16 @@
 package cluster
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"math"
+	"slices"
+	"strconv"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/selvedge-mq/selvedge/routing/engine"
@@ -36,14 +43,76 @@ func TestParseAck(t *testing.T) {
 	}
 }
 
+// FuzzParseAck answers an append with arbitrary bytes, then as the server does with
+// that sequence and that error. Only the server's own words make an outcome known.
 func FuzzParseAck(f *testing.F) {
-	f.Add([]byte(`{"stream":"S0","seq":7}`))
-	f.Add([]byte(`{"error":{"err_code":10071}}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if seq, err := parseAck(&nats.Msg{Data: b}); err != nil && seq != 0 {
-			t.Errorf("got sequence %d with error %v", seq, err)
+	for _, answer := range []string{
+		`{"stream":"S0","seq":7}`, `{"seq":8,"error":{"err_code":10071}}`, `{"seq":7,"error":null}`, `{"error":{}}`, `{"seq":-1}`,
+		`{"error":{"code":400,"err_code":10164}}`, `{"error":{"code":503,"err_code":10023}}`, `{}`, `null`, `[]`, `7`, ``,
+	} {
+		f.Add("", []byte(answer), uint64(6), uint64(7), uint16(0))
+		f.Add("503", []byte(answer), uint64(0), uint64(1), uint16(10071))
+		f.Add("503 ", []byte(answer), uint64(math.MaxUint64), uint64(0), uint16(10047))
+	}
+	counts, err := newMetrics(nil, nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, status string, data []byte, expect, seq uint64, code uint16) {
+		m := &nats.Msg{Header: nats.Header{statusHeader: {status}}, Data: data}
+		got, err := parseAck(m)
+		says := func(n ...uint64) bool {
+			return slices.ContainsFunc(n, func(n uint64) bool { return bytes.Contains(data, strconv.AppendUint(nil, n, 10)) })
 		}
+		switch {
+		case status == statusNoReply:
+			if got != 0 || !errors.Is(err, ErrNoLeader) {
+				t.Errorf("status %q: got %d, %v, want %v", status, got, err, ErrNoLeader)
+			}
+		case err != nil && got != 0, err == nil && got != 0 && !says(got),
+			errors.Is(err, engine.ErrConflict) && !says(10071, 10164), errors.Is(err, engine.ErrFull) && !says(10023, 10047):
+			t.Errorf("%q: got %d, %v", data, got, err)
+		}
+		checkConfirmed(t, counts, m, expect, err == nil && got == expect+1)
+
+		said := server.JSPubAckResponse{PubAck: &server.PubAck{Stream: "S0", Sequence: seq, Domain: status}}
+		if code != 0 {
+			said.Error = &server.ApiError{Code: 400, ErrCode: code, Description: status}
+		}
+		b, err := json.Marshal(said)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m = &nats.Msg{Data: b}
+		got, err = parseAck(m)
+		if want := map[bool]uint64{true: seq}[code == 0]; got != want || (err == nil) != (code == 0) ||
+			errors.Is(err, engine.ErrConflict) != (code == 10071 || code == 10164) ||
+			errors.Is(err, engine.ErrFull) != (code == 10023 || code == 10047) {
+			t.Errorf("%s: got %d, %v", b, got, err)
+		}
+		checkConfirmed(t, counts, m, expect, code == 0 && seq == expect+1)
 	})
+}
+
+// checkConfirmed answers an append behind expect: once, and with its place in the log or
+// an error, whatever else is answered.
+func checkConfirmed(t *testing.T, counts *metrics, m *nats.Msg, expect uint64, want bool) {
+	t.Helper()
+	a := &appender{prefix: "answers.", metrics: counts, pending: make(map[uint64]*pendingAppend)}
+	ends := 0
+	p := &pendingAppend{id: 35, expect: expect, timer: time.AfterFunc(time.Hour, func() {}), done: func(seq uint64, err error) {
+		if ends++; want != (err == nil) || want && seq != expect+1 || !want && seq != 0 {
+			t.Errorf("%q behind %d: got %d, %v, want it confirmed: %v", m.Data, expect, seq, err, want)
+		}
+	}}
+	a.pending[p.id] = p
+	for _, subject := range []string{"answers.y", "answers.", "answers.zz", "answers.z", "answers.z"} {
+		m.Subject = subject
+		a.answer(m)
+	}
+	if ends != 1 || len(a.pending) > 0 {
+		t.Errorf("got %d ends of an append, %d under way, want 1 and 0", ends, len(a.pending))
+	}
 }
 
 // TestLog_AppendWhoseSubjectNobodyHears is answered at once, not by the timeout.

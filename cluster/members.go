@@ -97,11 +97,7 @@ func (m *members) list(now time.Time) []Member {
 	for name, o := range m.all {
 		silent := now.Sub(o.LastSeen)
 		switch {
-		case silent > memberForget && o.State == MemberLeft:
-			delete(m.all, name)
-			continue
 		case silent > memberForget:
-			o.State = MemberLost
 			delete(m.all, name)
 			continue
 		case silent > memberLost && o.State != MemberLeft:

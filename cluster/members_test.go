@@ -1,11 +1,15 @@
 package cluster
 
 import (
+	"bytes"
 	"encoding/json"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/nats-io/nats.go"
 )
 
@@ -56,14 +60,84 @@ func TestMembers_States(t *testing.T) {
 	}
 }
 
+// FuzzMembers_Hear has a node hear two announcements and then silence. What it does
+// not take changes nothing, what it takes is kept as it was said, and the list is what
+// the silence makes of it.
 func FuzzMembers_Hear(f *testing.F) {
-	f.Add([]byte(`{"name":"a","session":1,"state":"up"}`))
-	f.Add([]byte(`{`))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		m := &members{wake: make(chan struct{}, 1), health: newReplicas(nil).list, all: make(map[string]Member)}
-		m.hear(&nats.Msg{Data: b})
-		if len(m.list(time.Now())) > 2 {
-			t.Error("one announcement made two members")
+	up := `{"name":"a","session":1,"state":"up","storage":true,"version":"1.0","status":"eyJ9","health":[{}],"last_seen":"2999-01-01T00:00:00Z"}`
+	for _, second := range []string{
+		up, `{"name":"a","session":1,"state":"left"}`, `{"name":"a","session":2,"state":"up"}`, `{"name":"b","state":"repairing"}`,
+		`{"name":"self","session":9,"state":"left"}`, `{"name":""}`, `{"name":"a","session":-1}`, `{"name":"a"`, `[]`, `null`,
+	} {
+		f.Add([]byte(up), []byte(second), int64(time.Second))
+		f.Add([]byte(second), []byte(up), int64(memberLost+1))
+		f.Add([]byte(second), []byte(second), int64(memberForget+1))
+	}
+	f.Fuzz(func(t *testing.T, first, second []byte, silence int64) {
+		m := &members{wake: make(chan struct{}, 1), health: newReplicas(nil).list, self: Member{Name: "self", State: MemberUp}, all: make(map[string]Member)}
+		want := make(map[string]Member)
+		for _, b := range [][]byte{first, second} {
+			checkHear(t, m, want, b)
 		}
+		checkList(t, m, want, time.Now().Add(time.Duration(max(silence, 0))%(2*memberForget)))
 	})
+}
+
+// checkHear has m hear b and compares what it knows then with want, which it brings up
+// to date.
+func checkHear(t *testing.T, m *members, want map[string]Member, b []byte) {
+	t.Helper()
+	var o Member
+	err := json.Unmarshal(b, &o)
+	old, known := want[o.Name]
+	goodbye := known && old.State == MemberLeft && old.Session == o.Session
+	news := false
+	begun, msg := time.Now(), bytes.Clone(b)
+	m.hear(&nats.Msg{Data: msg})
+	clear(msg) // the connection's buffer is used again
+	if err == nil && o.Name != "" && o.Name != "self" && !goodbye {
+		o.LastSeen = m.all[o.Name].LastSeen
+		if o.LastSeen.Before(begun) || o.LastSeen.After(time.Now()) {
+			t.Errorf("got %v as the time of what was heard now", o.LastSeen)
+		}
+		want[o.Name], news = o, !known || old.Session != o.Session
+	}
+	if diff := cmp.Diff(want, m.all); diff != "" {
+		t.Errorf("members after %q (-want +got):\n%s", b, diff)
+	}
+	select {
+	case <-m.wake:
+		if !news {
+			t.Errorf("%q: got an announcement at once, which nobody needs", b)
+		}
+	default:
+		if news {
+			t.Errorf("%q: got no announcement at once, a new process needs it", b)
+		}
+	}
+}
+
+// checkList compares the list at a time with what was heard.
+func checkList(t *testing.T, m *members, heard map[string]Member, at time.Time) {
+	t.Helper()
+	want := []Member{{Name: "self", State: MemberUp, LastSeen: at}}
+	for _, o := range heard {
+		silent := at.Sub(o.LastSeen)
+		if silent > memberForget {
+			continue
+		}
+		if silent > memberLost && o.State != MemberLeft {
+			o.State = MemberLost
+		}
+		want = append(want, o)
+	}
+	slices.SortFunc(want, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	for range 2 { // to look changes nothing
+		if diff := cmp.Diff(want, m.list(at), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("list (-want +got):\n%s", diff)
+		}
+	}
+	if len(m.all) != len(want)-1 {
+		t.Errorf("got %d members in memory, want the %d of the list", len(m.all), len(want)-1)
+	}
 }
