@@ -126,19 +126,3 @@ func FuzzRecords(f *testing.F) {
 		}
 	})
 }
-
-func FuzzEntry(f *testing.F) {
-	entry := make([]byte, entryHeader)
-	binary.LittleEndian.PutUint64(entry[32:], 6)
-	binary.LittleEndian.PutUint16(entry[40:], 1)
-	entry = append(entry, 10, 0, 0, 0, entryNormal, opAppend, 1, 0, 0, 0, 0, 0, 0, 0)
-	f.Add(entry)
-	f.Fuzz(func(_ *testing.T, b []byte) {
-		var w wal
-		if w.entry(7, b) == nil && len(w.append) > 0 {
-			_, _ = expectedLast(w.append) // must not panic
-		}
-		_ = streamState(b)
-		_, _ = peerIDs(b)
-	})
-}
