@@ -127,10 +127,13 @@ func (e *Engine) Receive(from string, lane Lane, msg []byte) {
 		e.opts.Peers.Consumed(from, lane, len(msg))
 		return
 	}
-	if handler(e, from, h, &c, len(msg)) {
-		return // whoever took it gives the window back
+	kept := handler(e, from, h, &c, len(msg))
+	if c.Bad {
+		e.log.Error().Str("from", from).Uint8("verb", uint8(h.verb)).Msg("message from a node ends too early: it is ignored")
 	}
-	e.opts.Peers.Consumed(from, lane, len(msg))
+	if !kept { // else whoever took it gives the window back
+		e.opts.Peers.Consumed(from, lane, len(msg))
+	}
 }
 
 // receiver handles one kind of message. It reports true when the bytes stay in
@@ -141,6 +144,9 @@ type receiver func(e *Engine, from string, h head, c *cursor.Cursor, size int) b
 var receivers = map[verb]receiver{
 	verbPing: func(e *Engine, from string, h head, c *cursor.Cursor, _ int) bool {
 		number := c.U64()
+		if c.Bad {
+			return false
+		}
 		p, now := e.portals[h.shard], time.Now()
 		e.heardOf(h.shard, from, h.epoch)
 		p.box.Put(func() {
@@ -158,6 +164,9 @@ var receivers = map[verb]receiver{
 	},
 	verbPong: func(e *Engine, from string, h head, c *cursor.Cursor, _ int) bool {
 		number := c.U64()
+		if c.Bad {
+			return false
+		}
 		e.heardOf(h.shard, from, h.epoch)
 		if l := e.leaderOf(h.shard); l != nil && l.epoch == h.epoch {
 			l.lease.pong(from, number)
