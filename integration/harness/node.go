@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -141,18 +142,25 @@ func (n *Node) Launch() {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		n.t.Fatal(err)
-	}
-	ready, exited := make(chan error, 1), make(chan struct{})
+	endWithTests(cmd)
+	started, ready, exited := make(chan error, 1), make(chan error, 1), make(chan struct{})
 	n.cmd, n.ready, n.exited = cmd, ready, exited
 	go func() {
+		runtime.LockOSThread() // it is the end of this thread that ends the process
+		defer runtime.UnlockOSThread()
 		defer close(exited)
+		defer func() { _ = logs.Close() }()
+		err := cmd.Start()
+		if started <- err; err != nil {
+			return
+		}
 		ready <- awaitLine(stdout)
 		_, _ = io.Copy(logs, stdout)
 		_ = cmd.Wait()
-		_ = logs.Close()
 	}()
+	if err := <-started; err != nil {
+		n.t.Fatal(err)
+	}
 }
 
 // awaitLine reads standard output until the ready line.
@@ -245,7 +253,13 @@ func (n *Node) AwaitExit() {
 // ExitCode waits for the end of a process that ends by itself, and returns its code.
 func (n *Node) ExitCode() int {
 	n.t.Helper()
-	Until(n.t, "the end of node "+n.Name, func() (string, bool) { return "running", !n.Running() })
+	end := time.NewTimer(Patience)
+	defer end.Stop()
+	select {
+	case <-n.exited:
+	case <-end.C:
+		n.t.Fatalf("node %s: still runs after %v, want it to end", n.Name, Patience)
+	}
 	return n.cmd.ProcessState.ExitCode()
 }
 
