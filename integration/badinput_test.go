@@ -149,7 +149,7 @@ func TestBadSettingsEndTheProcess(t *testing.T) {
 // ended.
 func refusedToServe(t *testing.T, n *harness.Node, want string) {
 	t.Helper()
-	if code := n.AwaitFailure(); code != 1 {
+	if code := n.ExitCode(); code != 1 {
 		t.Errorf("exit code: got %d, want 1", code)
 	}
 	all, _, err := n.Logged(0, "")

@@ -14,41 +14,43 @@ import (
 	"testing"
 )
 
-// binary builds the broker once for all tests of a process.
-var binary = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("SELVEDGE_BINARY"); path != "" {
-		return path, nil
+// built is the broker that the tests of this process run.
+var built struct {
+	once sync.Once
+	dir  string // what RemoveBinary removes
+	path string
+	err  error
+}
+
+// build builds the broker, unless there is one already.
+func build() {
+	if built.path = os.Getenv("SELVEDGE_BINARY"); built.path != "" {
+		return
 	}
-	dir, err := os.MkdirTemp("", "selvedge-bin-")
-	if err != nil {
-		return "", err
+	if built.dir, built.err = os.MkdirTemp("", "selvedge-bin-"); built.err != nil {
+		return
 	}
-	path := filepath.Join(dir, "selvedge")
-	args := append([]string{"build", "-o", path}, strings.Fields(os.Getenv("SELVEDGE_BUILD_FLAGS"))...)
-	out, err := exec.CommandContext(context.Background(), "go", append(args, "github.com/selvedge-mq/selvedge/cmd/selvedge")...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build the broker: %w\n%s", err, out)
+	built.path = filepath.Join(built.dir, "selvedge")
+	args := append([]string{"build", "-o", built.path}, strings.Fields(os.Getenv("SELVEDGE_BUILD_FLAGS"))...)
+	args = append(args, "github.com/selvedge-mq/selvedge/cmd/selvedge")
+	if out, err := exec.CommandContext(context.Background(), "go", args...).CombinedOutput(); err != nil {
+		built.err = fmt.Errorf("build the broker: %w\n%s", err, out)
 	}
-	return path, nil
-})
+}
 
 // Binary returns the path of the broker: SELVEDGE_BINARY, or one that is built
 // at the first call, with SELVEDGE_BUILD_FLAGS.
 func Binary(t *testing.T) string {
 	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
+	if built.once.Do(build); built.err != nil {
+		t.Fatal(built.err)
 	}
-	return path
+	return built.path
 }
 
-// RemoveBinary removes what Binary built. TestMain calls it at the end.
+// RemoveBinary removes what Binary built, if it was called. TestMain calls it at the end.
 func RemoveBinary() {
-	if os.Getenv("SELVEDGE_BINARY") != "" {
-		return
-	}
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	if built.once.Do(func() {}); built.dir != "" {
+		_ = os.RemoveAll(built.dir)
 	}
 }

@@ -76,7 +76,7 @@ func (c *Cluster) StartAll() {
 	c.AwaitHealthy()
 }
 
-// AwaitHealthy waits until every running node sees a healthy cluster.
+// AwaitHealthy waits until every node runs and sees a healthy cluster.
 func (c *Cluster) AwaitHealthy() {
 	c.t.Helper()
 	for _, n := range c.Nodes {

@@ -65,21 +65,6 @@ func (n *Node) Descriptors() (int, error) {
 	return len(list), err
 }
 
-// AwaitFailure waits until a process that cannot serve has ended, and returns
-// its exit code.
-func (n *Node) AwaitFailure() int {
-	n.t.Helper()
-	end := time.NewTimer(Patience)
-	defer end.Stop()
-	select {
-	case <-n.exited:
-		return n.cmd.ProcessState.ExitCode()
-	case <-end.C:
-		n.t.Fatalf("node %s: still runs after %v, want it to end", n.Name, Patience)
-		return 0
-	}
-}
-
 // Stored returns the bytes of the files in the node's data folder.
 func (n *Node) Stored() (bytes int64, err error) {
 	err = filepath.WalkDir(n.Data(), func(_ string, d fs.DirEntry, err error) error {
@@ -107,6 +92,7 @@ func (n *Node) Logged(from int64, texts ...string) (lines []string, end int64, e
 	if err != nil {
 		return nil, 0, err
 	}
+	b = b[:bytes.LastIndexByte(b, '\n')+1] // a line that is being written comes next time
 	end = int64(len(b))
 	for line := range bytes.Lines(b[min(from, end):]) {
 		for _, text := range texts {

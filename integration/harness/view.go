@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 )
@@ -65,6 +66,11 @@ func LookNodes(addr string) (Nodes, error) {
 }
 
 func get(addr, path string, answer any) error {
+	return ask(addr, path, func(r io.Reader) error { return json.NewDecoder(r).Decode(answer) })
+}
+
+// ask reads the answer of a node's HTTP listener.
+func ask(addr, path string, read func(r io.Reader) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), viewTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+path, http.NoBody)
@@ -79,5 +85,5 @@ func get(addr, path string, answer any) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("GET %s: %s", path, resp.Status)
 	}
-	return json.NewDecoder(resp.Body).Decode(answer)
+	return read(resp.Body)
 }
