@@ -11,6 +11,10 @@ FLAGS    ?=
 T        ?= 10s
 LINT      = go tool -modfile=.ci/tools/go.mod golangci-lint
 
+# A process under the race detector sleeps for a second before it ends: so would the
+# tests of each package.
+export GORACE ?= atexit_sleep_ms=0
+
 # Tests with a summary: $(call tested,FLAGS OF GO TEST). A few tests of these packages,
 # which run against the clock, may run a second time by themselves; that is counted.
 CLOCKED = /(cluster|gateway|cmd|integration)(/|$$)

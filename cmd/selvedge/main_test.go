@@ -25,6 +25,10 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // each run of the command ends a second later under the race detector
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"api":    serveAPI,
 			"broker": serveBroker,
