@@ -1,6 +1,7 @@
 package house
 
 import (
+	"go/ast"
 	"strings"
 	"testing"
 )
@@ -140,6 +141,27 @@ func TestNATSStaysInCluster(t *testing.T) {
 		for _, name := range s.imports {
 			if strings.HasPrefix(name, "github.com/nats-io/") {
 				t.Errorf("%s: imports %s: NATS is a word of cluster alone", s.path, name)
+			}
+		}
+	}
+}
+
+// The machine of a shard has neither goroutine nor lock, and its tests have none, so that
+// nothing is lost where the race detector does not see them.
+func TestTheMachineHasNoGoroutine(t *testing.T) {
+	for _, s := range sources(t) {
+		if !under(s.folder, "routing/shard") {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			if _, ok := n.(*ast.GoStmt); ok {
+				t.Errorf("%s: a goroutine: the machine is called by one, its leader's", s.where(n))
+			}
+			return true
+		})
+		for _, name := range s.imports {
+			if name == "sync" || strings.HasPrefix(name, "sync/") {
+				t.Errorf("%s: imports %s: the machine is called by one goroutine", s.path, name)
 			}
 		}
 	}
