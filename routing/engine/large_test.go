@@ -94,7 +94,7 @@ func TestLarge_ImportKilledInTheMiddleCopiesOnce(t *testing.T) {
 		bodies := map[string][]byte{}
 		for i := range 6 {
 			queue := "q" + strconv.Itoa(i)
-			bodies[queue] = payload(3<<20 + i)
+			bodies[queue] = payload(2<<20 + i)
 			p.sendLarge(uint64(i), queue, bodies[queue])
 			p.send(uint64(100+i), queue, "small", true)
 			for _, token := range []uint64{uint64(i), uint64(100 + i)} {
@@ -133,11 +133,11 @@ func TestLarge_ImportKilledInTheMiddleCopiesOnce(t *testing.T) {
 			c.net.sever("import")
 			return err
 		}
-		for _, most := range []int32{5, 11, 17} { // in the middle of a message
+		for _, most := range []int32{3, 7, 11} { // in the middle of a message, which has four whole parts
 			if err := run(most); err == nil {
 				t.Fatal("the import was not killed")
 			}
-			<-time.After(5 * time.Minute)
+			<-time.After(2 * time.Minute)
 			if s := c.uploads(t); s != 0 {
 				t.Fatalf("got %d uploads of a killed import after a while, want none", s)
 			}
@@ -295,7 +295,7 @@ func TestLarge_TheCleanerMovesWhatIsRead(t *testing.T) {
 		n := c.nodes[0]
 		n.fabric.Lead(0)
 		p := c.nodes[1].largeClient(t)
-		body := payload(3 << 20)
+		body := payload(3 << 19)
 		p.sendLarge(1, "q", body)
 		sub := subscribed(t, p.client, "q", 2)
 		sub.Grant(1)
