@@ -32,6 +32,7 @@ type Verdict struct {
 
 	Lost       []string // confirmed, and never received
 	Phantom    []string // received, and never sent
+	Astray     []string // received from another queue than the one that was noted when it was sent
 	Doubled    []string // received again without a mark
 	Disordered []string // "later before earlier" of one producer, queue and consumer
 	Repeated   []string // received again, marked, though Options.Once
@@ -62,6 +63,7 @@ func (v *Verdict) breaches() []struct {
 	}{
 		{"confirmed and lost", v.Lost},
 		{"received and never sent", v.Phantom},
+		{"received from a queue it was not sent to", v.Astray},
 		{"received again without a mark", v.Doubled},
 		{"out of order", v.Disordered},
 		{"received again in an undisturbed run", v.Repeated},
@@ -122,6 +124,7 @@ type first struct {
 type sent struct {
 	at                                time.Duration
 	by                                string // the producer's connection
+	queue                             string // empty if that was not noted
 	confirmed                         time.Duration
 	isConfirmed, isFailed, isReceived bool
 }
@@ -170,7 +173,7 @@ func (c *checker) add(e *Event) {
 		if c.sent[e.Message] != nil {
 			c.v.Reused = append(c.v.Reused, e.Message)
 		}
-		c.sent[e.Message] = &sent{at: e.At, by: e.Client}
+		c.sent[e.Message] = &sent{at: e.At, by: e.Client, queue: e.Queue}
 	case Confirmed:
 		c.confirm(e)
 	case Failed:
@@ -232,6 +235,9 @@ func (c *checker) receive(e *Event) {
 		return
 	}
 	m.isReceived = true
+	if m.queue != "" && m.queue != e.Queue {
+		c.v.Astray = append(c.v.Astray, fmt.Sprintf("%s from %q instead of %q", e.Message, e.Queue, m.queue))
+	}
 	at := arrival{e.Queue, e.Message}
 	if f := c.arrived[at]; f != nil {
 		c.again(e, at, f)

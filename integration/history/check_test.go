@@ -76,6 +76,12 @@ func TestHistoriesThatMustBeRefused(t *testing.T) {
 			"sent under a name that was taken: got 1, want none: p:1",
 		},
 		{
+			"a message arrives from another queue than it was sent to",
+			[]Event{{Kind: Sending, Queue: "r", Message: "p:0"}, confirmed("p:0"), received("c", "p:0")},
+			Options{},
+			`received from a queue it was not sent to: got 1, want none: p:0 from "q" instead of "r"`,
+		},
+		{
 			"many are lost",
 			good("p", 12),
 			Options{},
@@ -215,6 +221,20 @@ func TestHistoriesThatHold(t *testing.T) {
 				t.Errorf("breaches: got %q, want none", got)
 			}
 		})
+	}
+}
+
+// A message whose name was not written by ID ended the judgment by a panic: the name that
+// its number stands for belongs to no message.
+func TestNamesOfAnotherKindAreNamesAllTheSame(t *testing.T) {
+	for _, id := range []string{"p:07", "p:+7", "p:99999999999999999999", "p:", "p", ":x", "p:-1"} {
+		if producer, number, ok := Split(id); ok || producer != id || number != 0 {
+			t.Errorf("%q: got %q, %d, %v, want the whole as a name", id, producer, number, ok)
+		}
+		v := Check(with(nil, sending(id), confirmed(id), sending("p:3"), confirmed("p:3"), received("c", id), received("c", "p:3")), Options{})
+		if got := v.Breaches(); len(got) > 0 {
+			t.Errorf("%q: got %q, want no breach", id, got)
+		}
 	}
 }
 

@@ -47,11 +47,13 @@ type Event struct {
 // Numbers begin at 0 and grow in the order of sending.
 func ID(producer string, number int) string { return producer + ":" + strconv.Itoa(number) }
 
-// Split returns the parts of an identity; false if it is none.
+// Split returns the parts of an identity; false, and the whole as a producer, if it is none.
 func Split(id string) (producer string, number int, ok bool) {
-	producer, digits, found := strings.Cut(id, ":")
-	number, err := strconv.Atoi(digits)
-	return producer, number, found && err == nil && number >= 0
+	producer, digits, _ := strings.Cut(id, ":")
+	if number, err := strconv.Atoi(digits); err == nil && number >= 0 && ID(producer, number) == id {
+		return producer, number, true
+	}
+	return id, 0, false
 }
 
 // Recorder collects events in the order in which they are told. It is safe for
