@@ -26,6 +26,7 @@
 //	selvedge.suspect     a reader tells that a log could not be read
 //	selvedge.registry    an entry of the registry was changed
 //	selvedge.standing    a node that comes back asks whether it was retired
+//	selvedge.name        a node that starts asks whether its name is in use
 //	$KV.selvedge.<node>  the registry: what is known of each node that stores
 //	selvedge.p.>         messages between nodes: see package peers
 //

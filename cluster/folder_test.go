@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -163,7 +164,7 @@ func TestOpen_TellsThatTheFolderHasOtherShards(t *testing.T) {
 // A retirement was noted in the marker while others may read it.
 func TestFolder_ARetirementIsNotedInTheFolderAlone(t *testing.T) {
 	n := &Node{opts: Options{Dir: t.TempDir(), Log: zerolog.Nop()}, marker: Marker{Version: markerVersion, Format: FormatCluster, Shards: 4}}
-	why := errors.New("it was retired")
+	why := fmt.Errorf("%w by ann", ErrRetired)
 	if err := n.noteRetired(why); !errors.Is(err, why) {
 		t.Errorf("got %v, want %v", err, why)
 	}

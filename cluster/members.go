@@ -60,11 +60,16 @@ type members struct {
 	mu   sync.Mutex
 	self Member
 	all  map[string]Member
+	// former are those of all that another process of their name has replaced.
+	former map[string]Member
 }
 
 // newMembers begins to listen to the other nodes.
 func newMembers(nc *nats.Conn, self Member, health func() []ReplicaHealth) (*members, error) {
-	m := &members{nc: nc, wake: make(chan struct{}, 1), health: health, self: self, all: make(map[string]Member)}
+	m := &members{
+		nc: nc, wake: make(chan struct{}, 1), health: health, self: self,
+		all: make(map[string]Member), former: make(map[string]Member),
+	}
 	sub, err := nc.Subscribe(statusSubject, m.hear)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: subscribe to the members' status: %w", err)
@@ -99,6 +104,7 @@ func (m *members) list(now time.Time) []Member {
 		switch {
 		case silent > memberForget:
 			delete(m.all, name)
+			delete(m.former, name)
 			continue
 		case silent > memberLost && o.State != MemberLeft:
 			o.State = MemberLost
@@ -123,6 +129,9 @@ func (m *members) hear(msg *nats.Msg) {
 	}
 	old, known := m.all[o.Name]
 	stale := known && old.Session == o.Session && old.State == MemberLeft
+	if known && old.Session != o.Session {
+		m.former[o.Name] = old
+	}
 	if !stale {
 		m.all[o.Name] = o
 	}
@@ -130,6 +139,19 @@ func (m *members) hear(msg *nats.Msg) {
 	if !known || old.Session != o.Session {
 		nudge(m.wake)
 	}
+}
+
+// silence returns how long ago a process of a node was heard, other than the one of a
+// session, that has not left.
+func (m *members) silence(node string, session uint64) (silent time.Duration, heard bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, list := range []map[string]Member{m.former, m.all} {
+		if o, ok := list[node]; ok && o.Session != session && o.State != MemberLeft {
+			silent, heard = time.Since(o.LastSeen), true
+		}
+	}
+	return silent, heard
 }
 
 // announce tells the others about this node until ctx ends.

@@ -37,7 +37,7 @@ func TestMembers_States(t *testing.T) {
 		{"another node of the own name is not heard", []told{{"self", 9, MemberLeft, 0}}, map[string]MemberState{"self": MemberUp}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m := &members{wake: make(chan struct{}, 1), health: newReplicas(nil).list, self: Member{Name: "self", State: MemberUp}, all: make(map[string]Member)}
+			m := &members{wake: make(chan struct{}, 1), health: newReplicas(nil).list, self: Member{Name: "self", State: MemberUp}, all: make(map[string]Member), former: make(map[string]Member)}
 			for _, a := range c.told {
 				b, err := json.Marshal(Member{Name: a.name, Session: a.session, State: a.state})
 				if err != nil {
@@ -60,6 +60,38 @@ func TestMembers_States(t *testing.T) {
 	}
 }
 
+// Two processes of a name announce themselves in turn: each of them is heard by whoever
+// asks for the other one.
+func TestMembers_SilenceOfAnotherProcess(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		told    []told
+		session uint64 // that asks
+		heard   bool
+	}{
+		{"nobody was heard", nil, 1, false},
+		{"the process itself does not count", []told{{"a", 1, MemberUp, 0}}, 1, false},
+		{"another one does", []told{{"a", 1, MemberUp, 0}}, 2, true},
+		{"one that has left does not", []told{{"a", 1, MemberLeft, 0}}, 2, false},
+		{"one that was heard before does", []told{{"a", 1, MemberUp, 0}, {"a", 2, MemberUp, 0}}, 2, true},
+		{"and the other way round", []told{{"a", 1, MemberUp, 0}, {"a", 2, MemberUp, 0}}, 1, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := &members{wake: make(chan struct{}, 1), all: make(map[string]Member), former: make(map[string]Member)}
+			for _, a := range c.told {
+				b, err := json.Marshal(Member{Name: a.name, Session: a.session, State: a.state})
+				if err != nil {
+					t.Fatal(err)
+				}
+				m.hear(&nats.Msg{Data: b})
+			}
+			if _, heard := m.silence("a", c.session); heard != c.heard {
+				t.Errorf("got heard %v, want %v", heard, c.heard)
+			}
+		})
+	}
+}
+
 // FuzzMembers_Hear has a node hear two announcements and then silence. What it does
 // not take changes nothing, what it takes is kept as it was said, and the list is what
 // the silence makes of it.
@@ -74,7 +106,7 @@ func FuzzMembers_Hear(f *testing.F) {
 		f.Add([]byte(second), []byte(second), int64(memberForget+1))
 	}
 	f.Fuzz(func(t *testing.T, first, second []byte, silence int64) {
-		m := &members{wake: make(chan struct{}, 1), health: newReplicas(nil).list, self: Member{Name: "self", State: MemberUp}, all: make(map[string]Member)}
+		m := &members{wake: make(chan struct{}, 1), health: newReplicas(nil).list, self: Member{Name: "self", State: MemberUp}, all: make(map[string]Member), former: make(map[string]Member)}
 		want := make(map[string]Member)
 		for _, b := range [][]byte{first, second} {
 			checkHear(t, m, want, b)

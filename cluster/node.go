@@ -106,7 +106,7 @@ func (n *Node) start(ctx context.Context) error {
 		n.opts.Log.Warn().Int("folder", n.marker.Shards).Int("setting", n.opts.Shards).
 			Msg("the number of shards was chosen when the folder was new: the setting is ignored")
 	}
-	if err := n.checkStanding(ctx); err != nil {
+	if err := n.checkIn(ctx); err != nil {
 		return err
 	}
 	if err := n.check(ctx); err != nil {
@@ -139,7 +139,7 @@ func (n *Node) start(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := n.listenRegistry(); err != nil {
+	if err := errors.Join(n.listenRegistry(), listenNames(n.store, n.members, n.opts.Node)); err != nil {
 		return err
 	}
 	if !n.opts.FrontOnly {

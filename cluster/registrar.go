@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,7 +27,7 @@ func (n *Node) watchRegistry(ctx context.Context) {
 		err := n.registry.refresh(ctx)
 		if err == nil && entered {
 			wait = registryEvery
-			n.checkRetired()
+			n.checkEntry()
 			n.noteSilence(ctx)
 		}
 		select {
@@ -44,30 +45,32 @@ func (n *Node) listenRegistry() error {
 	return n.store.hear(registrySubject, "the changes of the registry", func(*nats.Msg) { nudge(n.registry.wake) })
 }
 
-// enter writes this node into the registry, unless it was retired: then the node
-// fails. It returns true when there is nothing left to do.
+// enter writes this node into the registry, unless it was retired or another process has
+// its name: then the node fails. It returns true when there is nothing left to do.
 func (n *Node) enter(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, registerFor)
 	defer cancel()
-	var refused error
-	err := n.registry.change(ctx, n.opts.Node, func(e *Entry) error {
-		s := standing{Entry: *e, Votes: true}
-		if e.State == EntryRetiring {
-			var err error
-			if s, err = askStanding(ctx, n.store.nc, n.opts.Node); err != nil {
+	err := n.ownName(ctx, n.store, 1)
+	if err == nil {
+		err = n.registry.change(ctx, n.opts.Node, func(e *Entry) error {
+			s := standing{Entry: *e, Votes: true}
+			if e.State == EntryRetiring {
+				var err error
+				if s, err = askStanding(ctx, n.store.nc, n.opts.Node); err != nil {
+					return err
+				}
+				s.Entry = *e
+			}
+			if err := s.refusal(n.marker.Created); err != nil {
 				return err
 			}
-			s.Entry = *e
-		}
-		if refused = s.refusal(n.marker.Created); refused != nil {
-			return refused
-		}
-		n.fillEntry(e)
-		return nil
-	})
+			n.fillEntry(e)
+			return nil
+		})
+	}
 	switch {
-	case refused != nil:
-		n.fail(n.noteRetired(refused))
+	case errors.Is(err, ErrRetired), errors.Is(err, ErrNameTaken):
+		n.fail(n.noteRetired(err))
 		return true
 	case err != nil:
 		n.opts.Log.Debug().Err(err).Msg("registry is tried again")
@@ -92,15 +95,19 @@ func (n *Node) fillEntry(e *Entry) {
 	}
 }
 
-// checkRetired ends the node if the registry says that it was retired, which it can
-// be while it is cut off.
-func (n *Node) checkRetired() {
+// checkEntry ends the node if the registry says that it was retired, or that another
+// process has its name: both can come to be while it is cut off.
+func (n *Node) checkEntry() {
 	e, ok := n.registry.get(n.opts.Node)
 	if !ok || n.opts.FrontOnly {
 		return
 	}
 	s := standing{Entry: e, Votes: true}
-	if why := s.refusal(n.marker.Created); why != nil {
+	why := s.refusal(n.marker.Created)
+	if why == nil && e.Session != n.session {
+		why = n.nameTaken()
+	}
+	if why != nil {
 		n.fail(n.noteRetired(why))
 	}
 }

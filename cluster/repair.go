@@ -166,7 +166,12 @@ func (n *Node) openProbe(ctx context.Context) (*probe, error) {
 		server.stop()
 		return nil, err
 	}
-	return &probe{node: n, server: server, nc: nc, members: m}, nil
+	p := &probe{node: n, server: server, nc: nc, members: m}
+	if err := listenNames(&store{srv: server.srv, nc: nc}, m, ""); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
 }
 
 func (p *probe) close() {

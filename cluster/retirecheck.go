@@ -68,7 +68,7 @@ func (n *Node) mayMiss(node string) error {
 		}
 	}
 	for _, p := range n.peerSet() {
-		if p.id == raftID(node) && p.online && n.connectedTo(node) {
+		if p.id == raftID(node) && p.online && processes(n.server.srv, node) > 0 {
 			return fmt.Errorf("%w: it is alive: the cluster is connected to it", ErrRetirement)
 		}
 	}
@@ -102,20 +102,6 @@ func consent(heard bool, silent int) error {
 		return fmt.Errorf("%w: %d of the nodes that are up did not say in time whether they hear it: try again", ErrRetirement, silent)
 	}
 	return nil
-}
-
-// connectedTo says whether this node has a connection with another one.
-func (n *Node) connectedTo(node string) bool {
-	routes, err := n.server.srv.Routez(nil)
-	if err != nil {
-		return false
-	}
-	for _, r := range routes.Routes {
-		if r.RemoteName == node {
-			return true
-		}
-	}
-	return false
 }
 
 // majorityWithout says whether the voters that are there are a majority of those

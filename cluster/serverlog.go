@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 )
@@ -22,6 +23,9 @@ var ErrStorage = errors.New("cluster: the logs cannot be written")
 // the node itself.
 type serverLog struct {
 	log zerolog.Logger
+
+	// refused says that another node refuses this one.
+	refused atomic.Bool
 
 	// doubts are lines that tell of damage which the server met in a file.
 	doubts chan string
@@ -61,6 +65,9 @@ var damageWarnings = []string{
 	"loadBlock error",
 }
 
+// refusedError is the text of an error that says that another node refuses this one.
+const refusedError = "Authorization Violation"
+
 // writeErrors are the texts of errors after which the server writes a log, or all
 // of them, no more. It keeps them to itself otherwise: it does not end, and leaves
 // the appends unanswered.
@@ -75,6 +82,9 @@ var writeErrors = []string{
 func (l *serverLog) Errorf(format string, v ...any) {
 	l.write(zerolog.ErrorLevel, format, v)
 	text := fmt.Sprintf(format, v...)
+	if strings.Contains(text, refusedError) {
+		l.refused.Store(true)
+	}
 	if slices.ContainsFunc(writeErrors, func(part string) bool { return strings.Contains(text, part) }) {
 		l.fail(fmt.Errorf("%w: %s", ErrStorage, text))
 	}
@@ -119,11 +129,12 @@ type rule struct {
 // rules are tried in order. Routes that cannot be connected yet are normal while
 // nodes start and stop; refusals must be seen on both sides.
 var rules = []rule{
-	{"Authorization Violation", zerolog.WarnLevel, "refused by another node: its cluster name or secret differs from ours"},
+	{refusedError, zerolog.WarnLevel, "refused by another node: its cluster name or secret differs from ours"},
 	{"duplicate name", zerolog.ErrorLevel, "another node has this node's name: give each a name of its own"},
 	{"cluster name", zerolog.WarnLevel, "refused a node: its cluster name differs from ours"},
 	{"Error trying to connect to route", zerolog.DebugLevel, ""},
 	{"authentication error", zerolog.DebugLevel, ""}, // told by routeAuth with the reason
+	{"handshake error: EOF", zerolog.DebugLevel, ""}, // of a node that looked whether anybody is there
 	{"i/o timeout", zerolog.DebugLevel, ""},
 	{"connection reset by peer", zerolog.DebugLevel, ""},
 	{"connection refused", zerolog.DebugLevel, ""},

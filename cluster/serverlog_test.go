@@ -32,6 +32,7 @@ func TestServerLog(t *testing.T) {
 			"a second node of the same name is told in our words", func(l *serverLog) { l.Errorf("127.0.0.1:1 - rid:1 - Remote server has a duplicate name: \"n1\"") },
 			&line{"error", "another node has this node's name: give each a name of its own", "127.0.0.1:1 - rid:1 - Remote server has a duplicate name: \"n1\""},
 		},
+		{"a node that looked whether anybody is there is a detail", func(l *serverLog) { l.Errorf("TLS route handshake error: EOF") }, nil},
 		{"a rule never raises a level", func(l *serverLog) { l.Noticef("Slow Consumer") }, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

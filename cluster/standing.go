@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,7 +27,6 @@ const standingSubject = "selvedge.standing"
 const (
 	standingAsk      = 100 * time.Millisecond // for an answer, before it is asked again
 	standingPatience = time.Second            // for the answer of anybody
-	standingAlone    = 300 * time.Millisecond // for the first connection to anybody
 )
 
 // ErrRetired says that a node, or its folder, was retired from its cluster.
@@ -103,27 +104,97 @@ func askStanding(ctx context.Context, nc *nats.Conn, node string) (standing, err
 	return s, nil
 }
 
-// checkStanding refuses a node that was retired while it was away.
-func (n *Node) checkStanding(ctx context.Context) error {
-	if n.opts.FrontOnly || !n.opts.clustered() || !exists(filepath.Join(groupsDir(n.opts.Dir), "_meta_")) {
-		return nil // it brings nothing that could be stale
+// checkIn refuses, before it stores anything, a node whose name another process has, and
+// one that was retired while it was away.
+func (n *Node) checkIn(ctx context.Context) error {
+	if !n.opts.clustered() {
+		return nil
 	}
-	began := time.Now()
 	p, err := n.openProbe(ctx)
 	if err != nil {
 		return err
 	}
 	defer p.close()
+	if met, err := p.meet(ctx); !met || err != nil {
+		return err // a whole cluster may be starting
+	}
+	if err := n.ownName(ctx, &store{srv: p.server.srv, nc: p.nc}, 0); err != nil {
+		return err
+	}
+	if n.opts.FrontOnly || !exists(filepath.Join(groupsDir(n.opts.Dir), "_meta_")) {
+		return nil // it brings nothing that could be stale
+	}
+	return n.checkStanding(ctx, p)
+}
+
+// Times of the first meeting.
+const (
+	meetDial     = 300 * time.Millisecond // for a connection to a seed
+	meetPatience = 5 * time.Second        // for those that can be connected to
+)
+
+// meet waits for the first connection with another node, and reports whether there is
+// one. It waits no longer when no seed answers, or one refuses this node.
+func (p *probe) meet(ctx context.Context) (met bool, err error) {
+	addrs, err := seedAddrs(ctx, p.node.opts.Seeds, p.node.opts.own(), net.DefaultResolver.LookupHost)
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, meetPatience)
+	defer cancel()
+	if !anybody(ctx, addrs) {
+		return false, nil
+	}
+	for p.server.srv.NumRoutes() == 0 && !p.server.log.refused.Load() && pause(ctx, readyEvery) == nil {
+		if err := p.server.log.err(); err != nil {
+			return false, err
+		}
+	}
+	return p.server.srv.NumRoutes() > 0, nil
+}
+
+// anybody says whether one of the addresses answers, as soon as that is known.
+func anybody(ctx context.Context, addrs []string) bool {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	answers := make(chan bool, len(addrs))
+	for _, a := range addrs {
+		wg.Go(func() { answers <- greets(ctx, a) })
+	}
+	for range addrs {
+		if <-answers {
+			return true
+		}
+	}
+	return false
+}
+
+// greets says whether somebody at an address speaks first, as a node does.
+func greets(ctx context.Context, addr string) bool {
+	c, err := (&net.Dialer{Timeout: meetDial}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return false
+	}
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	defer func() { _ = c.Close() }() // only read
+	_, err = c.Read(make([]byte, 1))
+	return err == nil
+}
+
+// checkStanding refuses a node that was retired while it was away.
+func (n *Node) checkStanding(ctx context.Context, p *probe) error {
+	began := time.Now()
 	for {
 		s, err := askStanding(ctx, p.nc, n.opts.Node)
 		if err == nil {
 			return n.noteRetired(s.refusal(n.marker.Created))
 		}
-		waited := time.Since(began)
 		if serr := errors.Join(ctx.Err(), p.server.log.err()); serr != nil {
 			return serr
 		}
-		if waited > standingPatience || waited > standingAlone && p.server.srv.NumRoutes() == 0 {
+		if time.Since(began) > standingPatience || p.server.srv.NumRoutes() == 0 {
 			return nil
 		}
 		if err := pause(ctx, readyEvery); err != nil {
@@ -135,7 +206,7 @@ func (n *Node) checkStanding(ctx context.Context) error {
 // noteRetired notes in the folder, if why says so, that it was retired: then the
 // next start needs nobody to be refused. It returns why.
 func (n *Node) noteRetired(why error) error {
-	if why == nil || n.opts.FrontOnly || n.marker.Format != FormatCluster {
+	if !errors.Is(why, ErrRetired) || n.opts.FrontOnly || n.marker.Format != FormatCluster {
 		return why
 	}
 	m := n.marker // others read it meanwhile
