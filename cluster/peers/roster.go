@@ -19,6 +19,9 @@ const (
 	// doubles up to restMost.
 	restPart = 8
 	restMost = 30 * time.Second
+	// rivalPart is the part of the time of suspicion that a process which is up must have
+	// been silent for until another one of its name takes its place.
+	rivalPart = 4
 )
 
 // roster knows the other nodes and how far the handshake with each is. It is a
@@ -57,6 +60,8 @@ type peer struct {
 	left     uint64 // session that said goodbye
 	leftAt   time.Duration
 	retired  []uint64      // sessions that the present one replaced
+	rival    uint64        // session that would replace the present one, which lives
+	rivalAt  time.Duration // when it was first heard
 	rest     time.Duration // how long the ends kept apart behind the last reset
 	restEnd  time.Duration // until then no handshake goes on
 }
@@ -134,6 +139,8 @@ func (r *roster) hear(n *notice, now time.Duration) []effect {
 			return r.collide(n.node, n.session, nd.session, now)
 		case n.kind == kindGoodbye:
 			return nil
+		case nd.up && now-nd.seen() < r.suspect/rivalPart:
+			return r.withstand(nd, n.session, now)
 		}
 		out = r.replace(nd, n.session, now)
 	}
@@ -159,6 +166,26 @@ func (r *roster) collide(node string, session, former uint64, now time.Duration)
 	}
 	r.clashAt = now
 	return []effect{{clash: &clash{node: node, session: session, former: former}}}
+}
+
+// withstand keeps the pair of a process that lives when another one of its name appears.
+// When both go on that is reported: at first it may be the last of the one that is seen.
+func (r *roster) withstand(nd *peer, rival uint64, now time.Duration) []effect {
+	if nd.rival != rival {
+		nd.rival, nd.rivalAt = rival, now
+	}
+	if now-nd.rivalAt < r.suspect {
+		return nil
+	}
+	return r.collide(nd.node, rival, nd.session, now)
+}
+
+// seen returns when something of the node was last heard.
+func (nd *peer) seen() time.Duration {
+	if nd.pair == nil {
+		return nd.lastSeen
+	}
+	return max(nd.lastSeen, time.Duration(nd.pair.seen.Load()))
 }
 
 // replace makes session the node's present one.
@@ -259,9 +286,7 @@ func (r *roster) tick(now time.Duration) []effect {
 	r.tickAt = now
 	var out []effect
 	for name, nd := range r.nodes {
-		if nd.pair != nil {
-			nd.lastSeen = max(nd.lastSeen, time.Duration(nd.pair.seen.Load()))
-		}
+		nd.lastSeen = nd.seen()
 		silence := now - nd.lastSeen
 		switch {
 		case silence >= forgetAfter:
@@ -302,13 +327,9 @@ func (r *roster) members(began time.Time) []Member {
 	defer r.mu.Unlock()
 	all := make([]Member, 0, len(r.nodes))
 	for _, nd := range r.nodes {
-		seen := nd.lastSeen
-		if nd.pair != nil {
-			seen = max(seen, time.Duration(nd.pair.seen.Load()))
-		}
 		all = append(all, Member{
 			Node: nd.node, Session: nd.session, Storage: nd.storage,
-			LastSeen: began.Add(seen), Up: nd.up,
+			LastSeen: began.Add(nd.seen()), Up: nd.up,
 		})
 	}
 	slices.SortFunc(all, func(a, b Member) int { return strings.Compare(a.Node, b.Node) })

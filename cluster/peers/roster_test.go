@@ -235,6 +235,34 @@ func TestRoster_TwoLiveProcessesOfOneNameAreReported(t *testing.T) {
 	}
 }
 
+// A second process of a name ended the pair of the first one at every other node.
+func TestRoster_ALiveProcessKeepsItsPair(t *testing.T) {
+	w := &wire{ends: [2]*roster{newTestRoster("a", 1, 100), newTestRoster("b", 2, 200)}}
+	w.settle(2)
+	former := w.up[0]
+	rival := newTestRoster("b", 3, 900)
+	hear := func(want *pair) {
+		t.Helper()
+		n := rival.beat(kindHello)
+		n.conn = 901
+		w.do(0, w.ends[0].hear(&n, w.now))
+		if w.up[0] != want {
+			t.Fatalf("at %v: got the pair %v, want %v", w.now, w.up[0], want)
+		}
+	}
+	for range int(2 * testSuspect / testBeat) {
+		w.settle(1)
+		hear(former)
+	}
+	if len(w.errs) != 1 || w.errs[0] != "clash" {
+		t.Errorf("got %v, want the clash reported once", w.errs)
+	}
+	w.now += testSuspect/rivalPart - time.Millisecond
+	hear(former)
+	w.now += time.Millisecond
+	hear(nil) // the first one is gone, and the other one takes its place
+}
+
 func TestRoster_AGoodbyeIsNotUndoneByLateWords(t *testing.T) {
 	w := &wire{ends: [2]*roster{newTestRoster("a", 1, 100), newTestRoster("b", 2, 200)}}
 	w.settle(2)
