@@ -22,6 +22,7 @@ type metrics struct {
 	scanned       *prometheus.CounterVec
 	scrubbed      prometheus.Counter
 	scrubDone     prometheus.Gauge
+	refused       *prometheus.CounterVec
 }
 
 // newMetrics makes the collectors and registers them, if r is not nil.
@@ -51,11 +52,14 @@ func newMetrics(r prometheus.Registerer, n *Node) (*metrics, error) {
 		scrubDone: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "selvedge_log_scrub_last_seconds", Help: "When all of this node's files were last read through, as Unix time; 0: not yet.",
 		}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "selvedge_fabric_refused_nodes_total", Help: "Connections of nodes that were refused, by what differs: the cluster's name, its secret, or none shown.",
+		}, []string{"differs"}),
 	}
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.appends, m.appendBytes, m.appendTime, m.leaderChanges, m.scanned, m.scrubbed, m.scrubDone, newShardCollector(n)} {
+	for _, c := range []prometheus.Collector{m.appends, m.appendBytes, m.appendTime, m.leaderChanges, m.scanned, m.scrubbed, m.scrubDone, m.refused, newShardCollector(n)} {
 		if err := r.Register(c); err != nil {
 			m.close()
 			return nil, fmt.Errorf("cluster: register metrics: %w", err)

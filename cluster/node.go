@@ -106,16 +106,16 @@ func (n *Node) start(ctx context.Context) error {
 		n.opts.Log.Warn().Int("folder", n.marker.Shards).Int("setting", n.opts.Shards).
 			Msg("the number of shards was chosen when the folder was new: the setting is ignored")
 	}
+	if n.metrics, err = newMetrics(n.opts.Metrics, n); err != nil {
+		return err
+	}
 	if err := n.checkIn(ctx); err != nil {
 		return err
 	}
 	if err := n.check(ctx); err != nil {
 		return err
 	}
-	if n.metrics, err = newMetrics(n.opts.Metrics, n); err != nil {
-		return err
-	}
-	if n.server, err = startServer(ctx, n.opts, net.DefaultResolver.LookupHost); err != nil {
+	if n.server, err = startServer(ctx, n.opts, n.metrics, net.DefaultResolver.LookupHost); err != nil {
 		return err
 	}
 	if n.store, err = newStore(n.server, n.opts.AppendTimeout, n.metrics); err != nil {

@@ -149,7 +149,7 @@ func (n *Node) openProbe(ctx context.Context) (*probe, error) {
 	o := n.opts
 	o.Node += probeSuffix
 	o.FrontOnly = true
-	server, err := startServer(ctx, o, net.DefaultResolver.LookupHost)
+	server, err := startServer(ctx, o, n.metrics, net.DefaultResolver.LookupHost)
 	if err != nil {
 		return nil, err
 	}

@@ -7,7 +7,11 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"encoding/hex"
+	"maps"
+	"net"
 	"net/url"
+	"sync"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/rs/zerolog"
@@ -31,10 +35,27 @@ func randomSession() uint64 {
 	return binary.BigEndian.Uint64(b[:]) | 1
 }
 
-// routeAuth admits the nodes of this cluster, and says why it refuses others.
+// Bounds of the log lines about refusals.
+const (
+	refusalEvery = time.Second // between two lines about one host
+	refusalHosts = 256         // that have lines of their own; the others share one
+)
+
+// routeAuth admits the nodes of this cluster, and says why it refuses others: once a
+// second at most of each host, for anybody who reaches the port can have it refuse.
 type routeAuth struct {
 	user, password string
 	log            zerolog.Logger
+	metrics        *metrics
+
+	mu    sync.Mutex
+	hosts map[string]*refusals // nil until the first refusal
+}
+
+// refusals are those of one host.
+type refusals struct {
+	told       time.Time
+	suppressed int // since then
 }
 
 var _ server.Authentication = (*routeAuth)(nil)
@@ -42,23 +63,59 @@ var _ server.Authentication = (*routeAuth)(nil)
 // Check says whether the node at the other end of a route may join.
 func (a *routeAuth) Check(c server.ClientAuthentication) bool {
 	o := c.GetOpts()
-	var reason string
+	var reason, differs string
 	switch {
 	case o.Username == "":
-		reason = "it shows no secret"
+		reason, differs = "it shows no secret", "none"
 	case o.Username != a.user:
-		reason = "its cluster name differs from ours"
+		reason, differs = "its cluster name differs from ours", "name"
 	case subtle.ConstantTimeCompare([]byte(o.Password), []byte(a.password)) != 1:
-		reason = "its secret differs from ours"
+		reason, differs = "its secret differs from ours", "secret"
 	default:
 		return true
 	}
-	e := a.log.Warn().Str("reason", reason).Str("cluster", a.user)
+	a.metrics.refused.WithLabelValues(differs).Inc()
+	remote := ""
 	if addr := c.RemoteAddress(); addr != nil {
-		e = e.Str("remote", addr.String())
+		remote = addr.String()
 	}
-	e.Msg("refused a node")
+	if suppressed, tell := a.tells(remote, time.Now()); tell {
+		a.log.Warn().Str("reason", reason).Str("cluster", a.user).Str("remote", remote).
+			Int("suppressed", suppressed).Msg("refused a node")
+	}
 	return false
+}
+
+// tells says whether a refusal is logged, and how many of that host were not since the
+// last line about it. Those of hosts that are not tried again are in the metric alone.
+func (a *routeAuth) tells(remote string, now time.Time) (suppressed int, tell bool) {
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		host = remote
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	over := func(_ string, r *refusals) bool { return now.Sub(r.told) >= refusalEvery }
+	if a.hosts[host] == nil && len(a.hosts) >= refusalHosts {
+		maps.DeleteFunc(a.hosts, over)
+	}
+	if a.hosts == nil {
+		a.hosts = make(map[string]*refusals)
+	}
+	if a.hosts[host] == nil && len(a.hosts) >= refusalHosts {
+		host = "" // shared
+	}
+	r := a.hosts[host]
+	if r == nil {
+		r = &refusals{}
+		a.hosts[host] = r
+	}
+	if !over(host, r) {
+		r.suppressed++
+		return 0, false
+	}
+	suppressed, *r = r.suppressed, refusals{told: now}
+	return suppressed, true
 }
 
 // routeURL is where a node is dialed.

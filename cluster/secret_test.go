@@ -2,24 +2,82 @@ package cluster
 
 import (
 	"net"
+	"strconv"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+
+	"github.com/selvedge-mq/selvedge/internal/linetest"
+	"github.com/selvedge-mq/selvedge/internal/metrictest"
 )
 
 // routeClient is a node at the other end of a route.
 type routeClient struct {
 	server.ClientAuthentication
 	opts server.ClientOpts
+	addr net.Addr
 }
 
 func (c routeClient) GetOpts() *server.ClientOpts { return &c.opts }
-func (c routeClient) RemoteAddress() net.Addr     { return nil }
+func (c routeClient) RemoteAddress() net.Addr     { return c.addr }
+
+func newTestAuth(t *testing.T, log zerolog.Logger) *routeAuth {
+	t.Helper()
+	m, err := newMetrics(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &routeAuth{user: "c", password: routePassword("secret", "c"), log: log, metrics: m}
+}
+
+// Each refusal was a line, and whoever reaches the port can have as many as it likes.
+func TestRouteAuth_RefusalsAreToldOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := &linetest.Lines{}
+		a := newTestAuth(t, zerolog.New(lines))
+		refuse := func(times int, host byte) {
+			for port := range times {
+				a.Check(routeClient{
+					opts: server.ClientOpts{Username: "c", Password: "wrong"},
+					addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, host), Port: 1000 + port},
+				})
+			}
+		}
+		want := func(n int, texts ...string) {
+			t.Helper()
+			if got := lines.Count(texts...); got != n {
+				t.Errorf("got %d lines with %q, want %d:\n%s", got, texts, n, lines)
+			}
+		}
+		refuse(100, 1)
+		refuse(3, 2)
+		want(1, `"remote":"10.0.0.1:1000"`, `"suppressed":0`)
+		want(1, `"remote":"10.0.0.2:1000"`, `"suppressed":0`)
+		<-time.After(refusalEvery)
+		refuse(2, 1)
+		want(1, `"remote":"10.0.0.1:`, `"suppressed":99`)
+		want(3, "refused a node")
+		counted := prometheus.NewPedanticRegistry()
+		counted.MustRegister(a.metrics.refused)
+		if got := metrictest.Value(t, counted, "selvedge_fabric_refused_nodes_total", "secret"); got != 105 {
+			t.Errorf("got %v counted, want 105", got)
+		}
+		for port := range 2 * refusalHosts {
+			a.tells(net.JoinHostPort("host"+strconv.Itoa(port), "1"), time.Now())
+		}
+		if got := len(a.hosts); got > refusalHosts+1 {
+			t.Errorf("got %d hosts remembered, want %d at most", got, refusalHosts+1)
+		}
+	})
+}
 
 func TestRouteAuth(t *testing.T) {
 	password := routePassword("secret", "c")
-	a := &routeAuth{user: "c", password: password, log: zerolog.Nop()}
+	a := newTestAuth(t, zerolog.Nop())
 	for _, c := range []struct {
 		name           string
 		user, password string

@@ -46,19 +46,20 @@ const (
 
 // embedded is a running server and what is needed to connect to it.
 type embedded struct {
-	srv    *server.Server
-	log    *serverLog
-	secret string
-	seeds  int // how many nodes the seeds stand for, this one among them
+	srv     *server.Server
+	log     *serverLog
+	metrics *metrics
+	secret  string
+	seeds   int // how many nodes the seeds stand for, this one among them
 }
 
 // startServer starts the embedded server for a node and waits until it accepts
 // connections; it does not wait for the cluster.
-func startServer(ctx context.Context, o Options, lookup resolver) (*embedded, error) {
+func startServer(ctx context.Context, o Options, m *metrics, lookup resolver) (*embedded, error) {
 	if o.clustered() {
 		setTimers(o.Election)
 	}
-	e := &embedded{log: newServerLog(o.Log), secret: randomSecret()}
+	e := &embedded{log: newServerLog(o.Log), metrics: m, secret: randomSecret()}
 	so, err := e.options(ctx, o, lookup)
 	if err != nil {
 		return nil, err
@@ -159,7 +160,7 @@ func (e *embedded) clusterOptions(ctx context.Context, so *server.Options, o Opt
 	if host == "" {
 		host = "0.0.0.0"
 	}
-	auth := &routeAuth{user: o.ClusterName, password: routePassword(o.Secret, o.ClusterName), log: o.Log}
+	auth := &routeAuth{user: o.ClusterName, password: routePassword(o.Secret, o.ClusterName), log: o.Log, metrics: e.metrics}
 	so.Cluster = server.ClusterOpts{
 		Name:         o.ClusterName,
 		Host:         host,
