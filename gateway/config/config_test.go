@@ -269,6 +269,31 @@ func outside(t *testing.T, s Setting) []string {
 	return out
 }
 
+// A site without a host was taken, and no page was ever let in by it.
+func TestWSOrigins(t *testing.T) {
+	for _, c := range []struct {
+		sites, login, want string // in the error; empty: none
+	}{
+		{"shop.example,*.shop.example,https://shop.example:8443,https://*,*,shop?.example", "false", ""},
+		{"shop.example", "true", ""},
+		{"shop.example,http://", "false", `"http://" is not a web site: write for example shop.example`},
+		{"://shop.example", "false", "is not a web site"},
+		{"https://:8443", "false", "is not a web site"},
+		{"https://shop.example/", "false", "without a path"},
+		{"shop.example/page", "false", "without a path"},
+		{"https://ann@shop.example", "false", "is not a web site"},
+		{"shop[.example", "false", "is not a web site"},
+		{"*", "true", "with ws-origins * a page of any site"},
+		{"https://*", "true", "with ws-origins https://* a page of any site"},
+		{"*.*", "true", "with ws-origins *.* a page of any site"},
+	} {
+		_, err := Load(Source{Env: environment(map[string]string{"SELVEDGE_WS_ORIGINS": c.sites, "SELVEDGE_STOMP_WS_LOGIN": c.login})})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s, login %s: got %v, want %q", c.sites, c.login, err, c.want)
+		}
+	}
+}
+
 func TestSecretFile(t *testing.T) {
 	file := write(t, "0123456789abcdef\n")
 	c, err := Load(Source{Env: environment(map[string]string{

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -190,8 +191,18 @@ func (l *loader) checkCluster() error {
 // checkOrigins: a browser sends the login of a site it knows to whoever's page asks
 // for it, so a page of any site would be its visitor.
 func (l *loader) checkOrigins() error {
-	if l.c.STOMPWSLogin.On && slices.Contains(l.c.WSOrigins, "*") {
-		return l.fail("stomp-ws-login", errors.New("with ws-origins * a page of any site could use the login that its visitor's browser remembers: name the sites in ws-origins, which clients that are no browsers need not"))
+	for _, site := range l.c.WSOrigins {
+		scheme, host, ok := strings.Cut(site, "://")
+		if !ok {
+			scheme, host = "*", site
+		}
+		_, err := path.Match(site, "")
+		if err != nil || scheme == "" || host == "" || host[0] == ':' || strings.ContainsAny(host, "/#@ \t") {
+			return l.fail("ws-origins", fmt.Errorf("%q is not a web site: write for example shop.example, *.shop.example or https://shop.example:8443, without a path", site))
+		}
+		if l.c.STOMPWSLogin.On && strings.Trim(host, "*?.:") == "" {
+			return l.fail("stomp-ws-login", fmt.Errorf("with ws-origins %s a page of any site could use the login that its visitor's browser remembers: name the sites in ws-origins, which clients that are no browsers need not", site))
+		}
 	}
 	return nil
 }
