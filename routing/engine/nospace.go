@@ -91,9 +91,7 @@ func (l *leader) hasRoom() {
 	if !l.space.on() || slices.ContainsFunc(l.flights, func(f *flight) bool { return f.refused }) {
 		return
 	}
-	if l.e.sayRoom(l.shard) {
-		l.zl.Info().Dur("after", time.Since(l.space.since)).Msg("log has room again")
-	}
+	l.e.sayRoom(l.shard, l.e.node)
 	l.space = noSpace{}
 	l.e.setFull(l.shard, false)
 	l.tellFull(false)
@@ -130,8 +128,8 @@ const repeatFull = time.Minute
 
 // fullWord is what was said about a log without room.
 type fullWord struct {
-	at   time.Time
-	open bool // the word that there is room again is due
+	at    time.Time // the last time
+	since time.Time // the first time; zero: it was said that there is room again
 }
 
 func (l *leader) sayFull(err error) {
@@ -139,21 +137,27 @@ func (l *leader) sayFull(err error) {
 	e.setFull(l.shard, true)
 	e.mu.Lock()
 	level := zerolog.DebugLevel
-	if now.Sub(e.saidFull[l.shard].at) >= repeatFull {
+	if w := e.saidFull[l.shard]; now.Sub(w.at) >= repeatFull {
 		level = zerolog.ErrorLevel
-		e.saidFull[l.shard] = fullWord{at: now, open: true}
+		if w.at = now; w.since.IsZero() {
+			w.since = now
+		}
+		e.saidFull[l.shard] = w
 	}
 	e.mu.Unlock()
 	l.zl.WithLevel(level).Err(err).Msg("log has no room: free space on the disk of this node, everything goes on by itself then")
 }
 
-// sayRoom reports whether it is to be said that there is room again.
-func (e *Engine) sayRoom(n int) bool {
+// sayRoom says, if this node has said the opposite, that a log has room again: the leader
+// has found it out, this one or the one that took the shard over.
+func (e *Engine) sayRoom(n int, leader string) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	w := e.saidFull[n]
 	e.saidFull[n] = fullWord{at: w.at}
-	return w.open
+	e.mu.Unlock()
+	if !w.since.IsZero() {
+		e.log.Info().Int("shard", n).Str("leader", leader).Dur("after", time.Since(w.since)).Msg("log has room again")
+	}
 }
 
 // setFull notes for the stats that a log on this node has no room.

@@ -127,10 +127,17 @@ func TestNoSpace_ATakeoverWaitsForRoom(t *testing.T) {
 
 // A leader that was elected before the record that had no room was in did not say that
 // there was room: sends went on to be refused until the former leader's word was over. Its
-// last word may also come late.
+// last word may also come late. And the log of the former leader's node never told that
+// there was room again.
 func TestNoSpace_ANewEpochIsAWordThatThereIsRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t, 3, 1, impatient)
+		var said linetest.Lines
+		c := newCluster(t, 3, 1, func(o *engine.Options) {
+			impatient(o)
+			if name, _ := o.Peers.Self(); name == "a" {
+				o.Log = zerolog.New(&said)
+			}
+		})
 		a, b := c.nodes[0], c.nodes[1]
 		a.fabric.Lead(0)
 		clients := []*client{a.client(t), b.client(t), c.nodes[2].client(t)}
@@ -154,6 +161,9 @@ func TestNoSpace_ANewEpochIsAWordThatThereIsRoom(t *testing.T) {
 		for i, p := range clients {
 			p.send(4, "q", "y", true)
 			wantCode(t, "send at "+c.nodes[i].peers.node, p.result(4), routing.CodeOK)
+		}
+		if said.Count("no room") == 0 || said.Count("room again", `"shard":0`) != 1 {
+			t.Errorf("got the log lines %s", said.String())
 		}
 	})
 }

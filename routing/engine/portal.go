@@ -164,6 +164,7 @@ func (p *portal) announce(node string, epoch uint32) {
 	}
 	if epoch > p.epoch {
 		p.full.Store(nil)
+		p.e.sayRoom(p.shard, node)
 	}
 	p.rejoin()
 	p.leader, p.epoch = node, epoch
