@@ -161,17 +161,26 @@ func TestOpen_TellsThatTheFolderHasOtherShards(t *testing.T) {
 	}
 }
 
-// A retirement was noted in the marker while others may read it.
-func TestFolder_ARetirementIsNotedInTheFolderAlone(t *testing.T) {
-	n := &Node{opts: Options{Dir: t.TempDir(), Log: zerolog.Nop()}, marker: Marker{Version: markerVersion, Format: FormatCluster, Shards: 4}}
-	why := fmt.Errorf("%w by ann", ErrRetired)
-	if err := n.noteRetired(why); !errors.Is(err, why) {
-		t.Errorf("got %v, want %v", err, why)
+// A retirement was noted in the marker while others may read it; and two that fail the
+// node wrote it at the same moment, or the second without what the first had noted.
+func TestFolder_TheFirstFailureAloneIsNotedInTheFolder(t *testing.T) {
+	n := &Node{
+		opts: Options{Dir: t.TempDir(), Log: zerolog.Nop()}, failed: make(chan error, 1),
+		marker: Marker{Version: markerVersion, Format: FormatCluster, Shards: 4},
 	}
-	if !n.marker.Retired.IsZero() {
+	n.refuse(fmt.Errorf("%w by ann", ErrRetired))
+	n.otherShards(8)
+	if err := <-n.failed; !errors.Is(err, ErrRetired) {
+		t.Errorf("got %v, want %v", err, ErrRetired)
+	}
+	if !n.marker.Retired.IsZero() || n.marker.Shards != 4 {
 		t.Error("the marker was changed that others read")
 	}
 	if m, err := Detect(n.opts.Dir); err != nil || m.Retired.IsZero() || m.Shards != 4 {
 		t.Errorf("got %+v in the folder, error %v, want the retirement noted", m, err)
+	}
+	n.refuse(ErrRetired)
+	if len(n.failed) > 0 {
+		t.Error("the failure is told twice")
 	}
 }

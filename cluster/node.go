@@ -49,7 +49,9 @@ type Node struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	failed chan error
-	opened atomic.Bool // everything is set: metrics may read it
+	// failing says that somebody has begun to report the failure.
+	failing atomic.Bool
+	opened  atomic.Bool // everything is set: metrics may read it
 
 	closeOnce sync.Once
 	closeErr  error
@@ -232,11 +234,32 @@ func (n *Node) failServer(err error) {
 }
 
 // fail reports that the node cannot go on; the first report counts.
-func (n *Node) fail(err error) {
-	select {
-	case n.failed <- err:
-		n.opts.Log.Error().Err(err).Msg("fabric failed")
-	default:
+func (n *Node) fail(err error) { n.failNoting(nil, err) }
+
+// failNoting is fail for what the next start has to know: change, which may be nil, notes
+// it in the folder's marker. Only the first report does, so one alone writes it.
+func (n *Node) failNoting(change func(m *Marker), err error) {
+	if n.failing.Swap(true) {
+		return
+	}
+	if change != nil {
+		n.note(change)
+	}
+	n.opts.Log.Error().Err(err).Msg("fabric failed")
+	n.failed <- err // the only one
+}
+
+// note changes the marker in the folder, and not the one in memory, which others read. A
+// node on its own, or without storage, has nothing to note. The start calls it, and then
+// failNoting.
+func (n *Node) note(change func(m *Marker)) {
+	m := n.marker
+	if m.Format != FormatCluster {
+		return
+	}
+	change(&m)
+	if err := saveMarker(n.opts.Dir, m); err != nil {
+		n.opts.Log.Warn().Err(err).Msg("data folder does not tell the next start why this one ends")
 	}
 }
 

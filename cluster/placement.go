@@ -228,15 +228,13 @@ func (n *Node) agree(ctx context.Context) bool {
 	if err != nil || shards == len(n.logs) {
 		return err == nil
 	}
-	if n.marker.Format == FormatCluster {
-		m := n.marker
-		m.Shards = shards
-		if err := saveMarker(n.opts.Dir, m); err != nil {
-			n.opts.Log.Error().Err(err).Msg("number of shards not corrected")
-		}
-	}
-	n.fail(fmt.Errorf("%w: the cluster has %d, this node was started with %d: set that number and start again", ErrShards, shards, len(n.logs)))
+	n.otherShards(shards)
 	return false
+}
+
+// otherShards ends a node whose cluster has another number of shards.
+func (n *Node) otherShards(shards int) {
+	n.failNoting(func(m *Marker) { m.Shards = shards }, fmt.Errorf("%w: the cluster has %d, this node was started with %d: set that number and start again", ErrShards, shards, len(n.logs)))
 }
 
 // firstConfig returns the configuration of the first shard's stream.

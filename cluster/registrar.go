@@ -70,7 +70,7 @@ func (n *Node) enter(ctx context.Context) bool {
 	}
 	switch {
 	case errors.Is(err, ErrRetired), errors.Is(err, ErrNameTaken):
-		n.fail(n.noteRetired(err))
+		n.refuse(err)
 		return true
 	case err != nil:
 		n.opts.Log.Debug().Err(err).Msg("registry is tried again")
@@ -108,7 +108,7 @@ func (n *Node) checkEntry() {
 		why = n.nameTaken()
 	}
 	if why != nil {
-		n.fail(n.noteRetired(why))
+		n.refuse(why)
 	}
 }
 

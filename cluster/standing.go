@@ -189,7 +189,11 @@ func (n *Node) checkStanding(ctx context.Context, p *probe) error {
 	for {
 		s, err := askStanding(ctx, p.nc, n.opts.Node)
 		if err == nil {
-			return n.noteRetired(s.refusal(n.marker.Created))
+			why := s.refusal(n.marker.Created)
+			if why != nil {
+				n.note(noteRetired)
+			}
+			return why
 		}
 		if serr := errors.Join(ctx.Err(), p.server.log.err()); serr != nil {
 			return serr
@@ -203,16 +207,14 @@ func (n *Node) checkStanding(ctx context.Context, p *probe) error {
 	}
 }
 
-// noteRetired notes in the folder, if why says so, that it was retired: then the
-// next start needs nobody to be refused. It returns why.
-func (n *Node) noteRetired(why error) error {
-	if !errors.Is(why, ErrRetired) || n.opts.FrontOnly || n.marker.Format != FormatCluster {
-		return why
+// refuse ends the node, which must not go on. A retirement is noted in the folder: then
+// the next start needs nobody to be refused.
+func (n *Node) refuse(why error) {
+	if errors.Is(why, ErrRetired) {
+		n.failNoting(noteRetired, why)
+		return
 	}
-	m := n.marker // others read it meanwhile
-	m.Retired = time.Now().UTC()
-	if err := saveMarker(n.opts.Dir, m); err != nil {
-		n.opts.Log.Warn().Err(err).Msg("retirement not noted in the data folder")
-	}
-	return why
+	n.fail(why)
 }
+
+func noteRetired(m *Marker) { m.Retired = time.Now().UTC() }
