@@ -55,8 +55,8 @@ type grantOpinion struct {
 }
 
 // askGrants asks all nodes once. It has the answers judged as they come, until there
-// is nothing against it: then it returns nil, else the first shard that may not be
-// emptied, and why.
+// is nothing against it, or no further answer can help. It returns nil, or the first shard
+// that may not be emptied, and why.
 func askGrants(
 	ctx context.Context, nc *nats.Conn, req grantRequest, judge func([]grantAnswer) (shard int, why error),
 ) (shard int, why error) {
@@ -67,7 +67,7 @@ func askGrants(
 	err := askAll(ctx, nc, grantSubject, req, func(a grantAnswer) (enough bool) {
 		answers = append(answers, a)
 		shard, why = judge(answers)
-		return why == nil
+		return why == nil || errors.Is(why, errLone)
 	})
 	if err != nil {
 		return req.Shards[0], err

@@ -125,6 +125,9 @@ func majorityWithout(set []peer, node string) error {
 	return nil
 }
 
+// errLone says that no other node has a replica, for certain: no wait changes that.
+var errLone = errors.New("no other node that holds a replica is up: bring this one back with its disk, or start those that hold one")
+
 // shardsWithout waits a while until every shard is whole without the node: an
 // election may be under way.
 func (n *Node) shardsWithout(ctx context.Context, node string) error {
@@ -139,7 +142,7 @@ func (n *Node) shardsWithout(ctx context.Context, node string) error {
 		if why == nil {
 			return nil
 		}
-		if pause(ctx, retireEvery) != nil {
+		if errors.Is(why, errLone) || pause(ctx, retireEvery) != nil {
 			return fmt.Errorf("%w: shard %d needs it: %w", ErrRetirement, shard, why)
 		}
 	}
@@ -149,26 +152,33 @@ func (n *Node) shardsWithout(ctx context.Context, node string) error {
 // is the same question, whether all that was confirmed is elsewhere. It returns the
 // first shard that is not, and why.
 func (n *Node) askWithout(ctx context.Context, node string, shards []int) (shard int, why error) {
+	up := n.storingUp(node)
 	return askGrants(ctx, n.store.nc, grantRequest{Node: node, Shards: shards}, func(answers []grantAnswer) (int, error) {
-		return judgeWithout(node, shards, answers)
+		return judgeWithout(node, shards, answers, up)
 	})
 }
 
-// judgeWithout returns the first shard that cannot do without a node, and why.
-func judgeWithout(node string, shards []int, answers []grantAnswer) (shard int, why error) {
-	for _, shard := range shards {
-		if why := judgeShard(node, shard, answers); why != nil {
-			return shard, why
+// judgeWithout returns the first shard that cannot do without a node, and why; one that
+// never can comes before those.
+func judgeWithout(node string, shards []int, answers []grantAnswer, up int) (shard int, why error) {
+	for _, s := range shards {
+		err := judgeShard(node, s, answers, up)
+		if errors.Is(err, errLone) {
+			return s, err
+		}
+		if why == nil && err != nil {
+			shard, why = s, err
 		}
 	}
-	return 0, nil
+	return shard, why
 }
 
 // judgeShard says whether a shard can do without a node. If it has a replica there, a
 // majority of the others must be whole, up to date, and follow one leader, another
 // one: then each of them has all that was ever confirmed, and they can elect. Of two
-// replicas the other one has it, once it was filled.
-func judgeShard(node string, shard int, answers []grantAnswer) error {
+// replicas the other one has it, once it was filled. up is how many other nodes that
+// store are up: when all of them have answered, none of them has what none says it has.
+func judgeShard(node string, shard int, answers []grantAnswer, up int) error {
 	held, others := false, make(map[string]bool)
 	for _, a := range answers {
 		o := a.Shards[shard]
@@ -185,6 +195,8 @@ func judgeShard(node string, shard int, answers []grantAnswer) error {
 		}
 	}
 	switch {
+	case len(others) == 0 && up > 0 && len(answers) >= up:
+		return errLone
 	case len(others) == 0:
 		return errors.New("no other node that holds a replica answers")
 	case !held:

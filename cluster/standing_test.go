@@ -40,6 +40,25 @@ func TestStanding_Refusal(t *testing.T) {
 	}
 }
 
+// The only replica was looked for until the time for elections was over.
+func TestJudgeShard_OfTheOnlyReplicaWaitsForNothing(t *testing.T) {
+	nothing := func(node string) grantAnswer { return grantAnswer{Node: node, Shards: map[int]grantOpinion{0: {}}} }
+	all := []grantAnswer{nothing("a"), nothing("b")}
+	if err := judgeShard("c", 0, all[:1], 2); err == nil || errors.Is(err, errLone) {
+		t.Errorf("one of two has answered: got %v, want to wait", err)
+	}
+	if err := judgeShard("c", 0, all, 2); !errors.Is(err, errLone) {
+		t.Errorf("both have answered: got %v, want %v", err, errLone)
+	}
+	elects := grantAnswer{Node: "a", Shards: map[int]grantOpinion{0: {Holds: true, Replicas: []string{"a", "c"}}, 1: {}}}
+	if shard, err := judgeWithout("c", []int{0, 1}, []grantAnswer{elects, nothing("b")}, 2); shard != 1 || !errors.Is(err, errLone) {
+		t.Errorf("another shard may wait: got shard %d, %v, want shard 1, %v", shard, err, errLone)
+	}
+	if err := judgeShard("c", 0, nil, 0); err == nil || errors.Is(err, errLone) {
+		t.Errorf("nobody is known to be up: got %v, want to wait", err)
+	}
+}
+
 func TestMajorityWithout(t *testing.T) {
 	voters := func(state string) []peer {
 		var set []peer
@@ -95,7 +114,7 @@ func TestJudgeShard(t *testing.T) {
 		{"the only replica is there", []grantAnswer{{Node: "a", Shards: map[int]grantOpinion{0: {}}}}, "no other node"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := judgeShard("c", 0, c.answers)
+			err := judgeShard("c", 0, c.answers, len(c.answers)+1)
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
