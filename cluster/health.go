@@ -79,16 +79,12 @@ func (n *Node) storing() []string {
 // end of a machine by its silence.
 func (n *Node) nodesHere() map[string]bool {
 	here := map[string]bool{n.opts.Node: true}
-	routes, err := n.server.srv.Routez(nil)
-	if err != nil {
-		return here
-	}
-	connected := make(map[string]bool)
-	for _, r := range routes.Routes {
-		connected[r.RemoteName] = true
+	reached := make(map[string]bool)
+	for _, name := range connected(n.server.srv) {
+		reached[name] = true
 	}
 	for _, m := range n.Members() {
-		if m.State == MemberUp && connected[m.Name] {
+		if m.State == MemberUp && reached[m.Name] {
 			here[m.Name] = true
 		}
 	}

@@ -64,7 +64,7 @@ func (f *Folder) Close() error {
 func (f *Folder) Retire() (string, error) {
 	f.node.Kill()
 	parent := filepath.Dir(f.dir)
-	to := filepath.Join(parent, retiredPrefix+time.Now().UTC().Format("20060102T150405.000"))
+	to := filepath.Join(parent, retiredPrefix+time.Now().UTC().Format(asideTime))
 	if err := os.Rename(f.dir, to); err != nil {
 		return "", fmt.Errorf("cluster: retire the imported folder: %w", err)
 	}

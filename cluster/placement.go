@@ -97,8 +97,8 @@ func (n *Node) create(ctx context.Context, cfg server.StreamConfig) error {
 }
 
 // place makes the logs that are missing, raises replicas when nodes join and counts
-// them anew when one was retired, if this node leads the cluster; every node checks that it agrees with the
-// cluster about the number of shards.
+// them anew when one was retired, if this node leads the cluster; every node checks that
+// it agrees with the cluster about the number of shards.
 func (n *Node) place(ctx context.Context) {
 	since := time.Time{} // when this node began to lead the cluster
 	agreed := false

@@ -41,8 +41,8 @@ func (l *shardLog) fetchAll(ctx context.Context, from, last uint64, out chan<- [
 
 // fetchFiles sends the records from from to last to out as far as they are whole in
 // this node's files, and returns the sequence of the first one that is not: the
-// server has the others. A batch is valid until the next one was received. An error of the kind [ErrDamaged] says that the files are
-// damaged.
+// server has the others. A batch is valid until the next one was received. An error of
+// the kind [ErrDamaged] says that the files are damaged.
 func (l *shardLog) fetchFiles(ctx context.Context, from, last uint64, out chan<- []record) (next uint64, err error) {
 	if !l.hasFiles() {
 		return from, nil

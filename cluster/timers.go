@@ -30,8 +30,8 @@ var lostQuorumCheck time.Duration
 var timersMu sync.Mutex
 
 // setTimers derives all raft timers from the minimum election timeout. The values
-// are the process's, not a node's: the first node that is opened decides, before
-// any server runs; setting the same again changes nothing.
+// are the process's, not a node's: they are set before any server runs, and all nodes
+// of a process must have the same; setting them again changes nothing.
 func setTimers(election time.Duration) {
 	timersMu.Lock()
 	defer timersMu.Unlock()
