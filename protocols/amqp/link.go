@@ -20,8 +20,8 @@ type endpoint interface {
 	common() *link
 	// read reads what the attach asks for.
 	read() *frames.Error
-	// entitled reports whether the client may have the address that it asks for.
-	entitled() bool
+	// entitled returns why the client may not have the address that it asks for, or nil.
+	entitled() error
 	// open begins to answer the attach.
 	open()
 	onFlow(f *frames.Flow) *breach

@@ -92,7 +92,7 @@ func (n *Names) withdraw(l *link) bool {
 // another's place. [transport 2.6.1]
 func (l *link) claimName() {
 	names := l.s.c.f.o.Names
-	if !l.self.entitled() {
+	if l.self.entitled() != nil {
 		l.self.open()
 		return
 	}
@@ -110,12 +110,15 @@ func (l *link) claimName() {
 	}
 }
 
-// may reports whether the client may do that with an address, as far as it is
-// known without asking the broker, which decides.
-func (l *link) may(do routing.Action, on routing.Address) bool {
+// may returns why the client may not do that with an address, as far as it is known
+// without asking the broker, which decides; nil of the address that none is.
+func (l *link) may(do routing.Action, on routing.Address) error {
 	c := l.s.c
 	a := c.f.o.Env.Authorizer
-	return a == nil || a.Authorize(c.principal, do, on) == nil
+	if a == nil || on == (routing.Address{}) {
+		return nil
+	}
+	return a.Authorize(c.principal, do, on)
 }
 
 // contested decides whether the link gives way to one of another connection.

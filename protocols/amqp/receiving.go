@@ -59,15 +59,21 @@ func (l *receiving) read() *frames.Error {
 	return bad
 }
 
-// entitled reports whether the client may send to the target, if it has one that
-// is there already.
-func (l *receiving) entitled() bool {
-	return l.to == (routing.Address{}) || l.may(routing.ActionWrite, l.to)
+// entitled returns why the client may not send to the target, if it has one that is
+// there already.
+func (l *receiving) entitled() error {
+	return l.may(routing.ActionWrite, l.to)
 }
 
-// open answers the attach, and grants credit: clients wait for it.
+// open answers the attach, and grants credit: clients wait for it. Who may not send to
+// the target learns it here, since nobody is told of a settled message that fails.
+// [transport 2.8.15]
 func (l *receiving) open() {
 	a := l.attach
+	if err := l.entitled(); err != nil {
+		l.fail(wireError(err))
+		return
+	}
 	switch {
 	case l.control:
 		l.answer(&frames.Attach{Coordinator: &frames.Coordinator{Capabilities: coordinatorCapabilities}})

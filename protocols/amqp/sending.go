@@ -52,10 +52,10 @@ func (l *sending) read() *frames.Error {
 	return bad
 }
 
-// entitled reports whether the client may receive from the source, if it is there
+// entitled returns why the client may not receive from the source, if it is there
 // already.
-func (l *sending) entitled() bool {
-	return l.from == (routing.Address{}) || l.may(routing.ActionRead, l.from)
+func (l *sending) entitled() error {
+	return l.may(routing.ActionRead, l.from)
 }
 
 // open asks the engine for the subscription, or for the node in front of it; the
