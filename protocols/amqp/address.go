@@ -149,7 +149,7 @@ func (s *speller) literal(a routing.Address, text string) *frames.Error {
 	case !queue && a.Kind != routing.KindTopic:
 		return nil
 	case s.dialect == ActiveMQ && strings.Contains(a.Name, ","):
-		return frames.Errorf(frames.NotImplemented, "address %q: several destinations in one name are not supported: attach a link to each", text)
+		return frames.Errorf(frames.NotImplemented, "address %q: several addresses in one name are not supported: attach a link to each", text)
 	case queue && s.dialect == RabbitMQ: // its patterns are of bindings, never of queues
 		return nil
 	}
@@ -165,7 +165,7 @@ func (s *speller) literal(a routing.Address, text string) *frames.Error {
 // dialect: an exchange that RabbitMQ would have, and this broker has not.
 func (s *speller) refuse(text string) *frames.Error {
 	if s.dialect == RabbitMQ && (strings.HasPrefix(text, "/exchanges/") || strings.HasPrefix(text, "/exchange/")) {
-		return frames.Errorf(frames.NotFound, "address %q: of the exchanges there is amq.topic alone", text)
+		return frames.Errorf(frames.NotFound, "address %q: of the exchanges there is amq.topic alone: write /exchanges/amq.topic/KEY, or /queues/NAME", text)
 	}
 	return nil
 }
