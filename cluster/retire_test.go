@@ -335,6 +335,8 @@ func TestRetire_IsRefused(t *testing.T) {
 		}
 		if !errors.Is(err, kind) || !strings.Contains(err.Error(), text) {
 			t.Errorf("retire %s: got %v, want %v: %s", node, err, kind, text)
+		} else if strings.Contains(err.Error(), "\n") { // two reasons, one below the other
+			t.Errorf("retire %s: got %q, want one line", node, err)
 		}
 	}
 	refused("n0", cluster.ErrRetirement, "the one that was asked")

@@ -30,7 +30,7 @@ func (n *Node) mayRetire(ctx context.Context, node string) error {
 	case !n.Quorum():
 		return fmt.Errorf("%w: a majority of the cluster is out of reach: start nodes until there is one", ErrNoQuorum)
 	}
-	if err := errors.Join(n.mayMiss(node), n.othersMiss(ctx, node)); err != nil {
+	if err := n.mayMiss(node); err != nil {
 		return err
 	}
 	waiting, cancel := context.WithTimeout(ctx, retirePatience)
@@ -41,6 +41,9 @@ func (n *Node) mayRetire(ctx context.Context, node string) error {
 	}
 	if votes, _ := n.votes(node); !e.exists() && !votes {
 		return fmt.Errorf("%w: no node %q stores, or ever did: selvedge status shows the names", ErrUnknownNode, node)
+	}
+	if err := n.othersMiss(ctx, node); err != nil {
+		return err
 	}
 	if err := majorityWithout(n.peerSet(), node); err != nil {
 		return err
