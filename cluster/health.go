@@ -28,9 +28,10 @@ func (n *Node) ClusterLeader() string {
 	return jsz.Meta.Leader
 }
 
-// Healthy says whether all nodes that store are up, every log has a leader and as
-// many replicas as it should, and all of them are there and, as far as this node
-// can know, caught up: those of the logs that it leads, and its own.
+// Healthy says whether all nodes that store are up and belong to the cluster's own
+// group, every log has a leader and as many replicas as it should, and all of them are
+// there and, as far as this node can know, caught up: those of the logs that it leads,
+// and its own.
 func (n *Node) Healthy() bool {
 	if !n.Quorum() || len(n.replicas.list()) > 0 {
 		return false
@@ -45,6 +46,9 @@ func (n *Node) Healthy() bool {
 			return false
 		}
 	}
+	if len(storing) > 0 && n.outside(storing) {
+		return false
+	}
 	for shard := range n.logs {
 		s := n.ShardStats(shard)
 		if !s.Exists || s.Leader == "" || len(s.Replicas) < min(n.opts.Replicas, len(storing)) {
@@ -57,6 +61,14 @@ func (n *Node) Healthy() bool {
 		}
 	}
 	return true
+}
+
+// outside says whether a node that stores is up and not in the cluster's own group:
+// it gets no replicas yet, and is no part of the majority.
+func (n *Node) outside(storing []string) bool {
+	return slices.ContainsFunc(n.Members(), func(m Member) bool {
+		return m.Storage && m.State == MemberUp && !slices.Contains(storing, m.Name)
+	})
 }
 
 // storing returns the names of the nodes that belong to the cluster's own group,

@@ -297,7 +297,15 @@ func TestRetire_NameIsUsedAgain(t *testing.T) {
 	waitEntries(k, 0, "n0 member test, n1 member test, n2 member test")
 	refusedStart(t, k, 2) // with the folder that was retired
 	// The embedded server keeps a node away for five minutes that it has just removed,
-	// unless it starts again itself.
+	// unless it starts again itself. Meanwhile the cluster was called healthy, without
+	// a replica on the node that is back.
+	k.WaitHealthy()
+	remove(t, k.Options(2).Dir)
+	k.StartNode(2)
+	k.Wait("n2 is up", func() bool { return stateOf(k, 0, "n2") == cluster.MemberUp })
+	if k.Node(0).Healthy() {
+		t.Error("got a healthy cluster, want one that misses a node")
+	}
 	k.StopAll()
 	remove(t, k.Options(2).Dir)
 	k.StartAll()

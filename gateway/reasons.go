@@ -35,7 +35,7 @@ func reasons(c api.Nodes, led, whole bool) []string {
 		out = append(out, "a shard has no leader")
 	}
 	if len(out) == 0 && !whole {
-		out = append(out, "a log lacks a replica that is up to date")
+		out = append(out, "a log lacks a replica that is up to date, or a node has not been taken into the cluster yet")
 	}
 	return out
 }
