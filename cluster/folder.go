@@ -63,18 +63,20 @@ func Detect(dir string) (Marker, error) {
 		return Marker{}, fmt.Errorf("cluster: read the folder's marker: %w", err)
 	}
 	var m Marker
-	if err := json.Unmarshal(b, &m); err != nil {
-		return Marker{}, fmt.Errorf("%w: %s is damaged: %w", ErrFolder, filepath.Join(dir, markerName), err)
-	}
-	switch {
+	switch err = json.Unmarshal(b, &m); {
+	case err != nil:
+	case m.Version == 0:
+		err = errors.New("it has no layout version")
 	case m.Version != markerVersion:
 		return Marker{}, fmt.Errorf("%w: %s has layout version %d, this program knows %d: use the version that wrote it", ErrFolder, dir, m.Version, markerVersion)
 	case m.Format != FormatStandalone && m.Format != FormatCluster:
-		return Marker{}, fmt.Errorf("%w: %s has the unknown format %q", ErrFolder, dir, m.Format)
+		err = fmt.Errorf("the format %q is unknown", m.Format)
 	case m.Shards < 1 || m.Shards > maxShards:
-		return Marker{}, fmt.Errorf("%w: %s says that there are %d shards", ErrFolder, dir, m.Shards)
+		err = fmt.Errorf("there are %d shards", m.Shards)
+	default:
+		return m, nil
 	}
-	return m, nil
+	return Marker{}, fmt.Errorf("%w: %s is damaged: restore that file, or use another folder: %w", ErrFolder, filepath.Join(dir, markerName), err)
 }
 
 // prepareFolder makes the folder ready for a node with these options: it is

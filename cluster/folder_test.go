@@ -72,7 +72,13 @@ func TestPrepareFolder_Refusals(t *testing.T) {
 		{"a damaged marker", func(t *testing.T, dir string) {
 			t.Helper()
 			write(t, filepath.Join(dir, markerName))
-		}, func(*Options) {}, "damaged"},
+		}, func(*Options) {}, "is damaged: restore that file, or use another folder: "},
+		{"a marker that says nothing", func(t *testing.T, dir string) {
+			t.Helper()
+			if err := os.WriteFile(filepath.Join(dir, markerName), []byte("null"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, func(*Options) {}, "is damaged: restore that file, or use another folder: it has no layout version"},
 		{"a folder set aside for import without cluster settings", func(t *testing.T, dir string) {
 			t.Helper()
 			standaloneFolder(t, dir)

@@ -120,7 +120,7 @@ func TestBadSettingsEndTheProcess(t *testing.T) {
 			t.Helper()
 			kept(t, dir, "selvedge.json", "{")
 			return []string{"--data", dir}
-		}, "selvedge.json is damaged"},
+		}, "selvedge.json is damaged: restore that file, or use another folder"},
 		{"a configuration that is no YAML", configured("stomp: ["), "not valid YAML"},
 		{"a configuration of noise", configured("\x00\xff\xfe\x01noise"), "noise.yaml:1: "},
 		{"a configuration cut off", configured("users:\n  - name: a\n    pass"), "noise.yaml:"},
