@@ -2,7 +2,11 @@ package main
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/Azure/go-amqp"
 	"github.com/google/go-cmp/cmp"
@@ -92,5 +96,16 @@ func TestTLSIsNotLeftOut(t *testing.T) {
 		if e, usage := errors.AsType[*exitError](err); !tls && (!usage || e.code != exitUsage) {
 			t.Errorf("%s: got %v, want an error of usage", text, err)
 		}
+	}
+}
+
+// Who meets a certificate of an issuer that the system does not know is told the flag
+// that names one.
+func TestUnknownIssuerIsToldTheFlag(t *testing.T) {
+	s := httptest.NewTLSServer(http.NotFoundHandler())
+	defer s.Close()
+	err := (&apiFlags{HTTP: s.URL, Timeout: time.Minute}).get(t.Context(), "/", nil)
+	if err == nil || !strings.HasSuffix(err.Error(), ": name who issued it by --ca FILE") {
+		t.Errorf("got %v, want the flag", err)
 	}
 }

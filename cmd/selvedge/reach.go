@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,9 @@ var otherProtocols = []string{"invalid command", "unexpected protocol", "malform
 func reach(err error, protocol string) error {
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("%w: is a node running there, and is this its address?", err)
+	}
+	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
+		return fmt.Errorf("%w: name who issued it by --ca FILE", err)
 	}
 	other := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
 	for _, words := range otherProtocols {
