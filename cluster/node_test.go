@@ -370,8 +370,8 @@ func TestOpen_PortInUseIsTold(t *testing.T) {
 	if err == nil {
 		n.Kill()
 	}
-	if !errors.Is(err, cluster.ErrServer) || !strings.Contains(err.Error(), "address already in use") {
-		t.Errorf("got %v, want an ErrServer: address already in use", err)
+	if !errors.Is(err, cluster.ErrServer) || !strings.Contains(err.Error(), "address already in use (choose another address by cluster)") {
+		t.Errorf("got %v, want an ErrServer: address already in use, and what to do", err)
 	}
 }
 

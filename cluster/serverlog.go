@@ -99,7 +99,11 @@ func (l *serverLog) Tracef(string, ...any) {}
 // Fatalf keeps the message: the server does not run any more.
 func (l *serverLog) Fatalf(format string, v ...any) {
 	l.write(zerolog.ErrorLevel, format, v)
-	l.fail(fmt.Errorf("%w: %s", ErrServer, fmt.Sprintf(format, v...)))
+	text := fmt.Sprintf(format, v...)
+	if strings.Contains(text, "router port") { // the one for other nodes
+		text += " (choose another address by cluster)"
+	}
+	l.fail(fmt.Errorf("%w: %s", ErrServer, text))
 }
 
 // fail keeps the first failure.
