@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -16,10 +18,7 @@ import (
 // appends, so that the next one finds a log at rest.
 func (e *Engine) HandOver(ctx context.Context) error {
 	e.mu.Lock()
-	led := make([]*leader, 0, len(e.leaders))
-	for _, l := range e.leaders {
-		led = append(led, l)
-	}
+	led := slices.Collect(maps.Values(e.leaders))
 	e.mu.Unlock()
 	errs := make([]error, len(led))
 	var wg sync.WaitGroup

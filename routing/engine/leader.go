@@ -376,6 +376,14 @@ func (l *leader) part(node string, session uint64) {
 	}
 }
 
+// peerUp has a node that comes while others are waited for report first, too: it may have
+// been there all the time, and have deliveries in flight.
+func (l *leader) peerUp(node string) {
+	if !l.served && len(l.awaiting) > 0 {
+		l.awaiting[node] = true
+	}
+}
+
 // peerDown ends what a node had: it is gone, or will report again.
 func (l *leader) peerDown(node string, session uint64) {
 	if l.s == nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,8 +79,12 @@ func (e *Engine) PeerUp(node string, session uint64) {
 	e.mu.Lock()
 	e.peers[node] = session
 	e.met[node] = true
+	leaders := slices.Collect(maps.Values(e.leaders))
 	e.mu.Unlock()
 	e.log.Info().Str("peer", node).Msg("node is up")
+	for _, l := range leaders {
+		l.box.Put(func() { l.peerUp(node) })
+	}
 	e.hub.box.Put(func() { e.hub.peerUp(node) })
 }
 
@@ -86,10 +92,7 @@ func (e *Engine) PeerUp(node string, session uint64) {
 func (e *Engine) PeerDown(node string, session uint64) {
 	e.mu.Lock()
 	delete(e.peers, node)
-	leaders := make([]*leader, 0, len(e.leaders))
-	for _, l := range e.leaders {
-		leaders = append(leaders, l)
-	}
+	leaders := slices.Collect(maps.Values(e.leaders))
 	e.mu.Unlock()
 	e.log.Warn().Str("peer", node).Msg("node is down")
 	e.gates.letControl(node, false)

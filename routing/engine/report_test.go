@@ -137,3 +137,37 @@ func TestReport_TheLanesOfANodeThatLeftAreDropped(t *testing.T) {
 		}
 	})
 }
+
+// replicasOn is a fabric whose logs have replicas on some of the nodes.
+type replicasOn struct {
+	engine.Fabric
+	nodes []string
+}
+
+func (f replicasOn) Replicas(int) []string { return f.nodes }
+
+// A new process led a shard, met a node without a replica of it while it waited for the
+// reports of others, and handed out what that node had in flight.
+func TestReport_WhoComesWhileOthersAreWaitedForIsWaitedForToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 1, func(o *engine.Options) { o.Fabric = replicasOn{o.Fabric, []string{"a", "b"}} })
+		c.nodes[1].fabric.Lead(0)
+		idle, holder := c.nodes[0].client(t), c.nodes[2].client(t)
+		subscribed(t, holder, "q", 1).Grant(1)
+		holder.send(2, "q", "x", true)
+		holder.until("the message", func() bool { return len(holder.got) == 1 })
+		subscribed(t, idle, "q", 1).Grant(1)
+		c.net.sever("b")
+		c.net.sever("c")
+		report := c.net.plug("a")
+		c.restart(1, 999).fabric.Lead(0)
+		synctest.Wait()
+		c.net.rejoin("c")
+		synctest.Wait()
+		report()
+		<-time.After(2 * time.Second)
+		if len(idle.got) > 0 {
+			t.Errorf("got %d deliveries of what a live node has in flight", len(idle.got))
+		}
+	})
+}
