@@ -159,8 +159,10 @@ func TestNode_RestartOfAllKeepsEverything(t *testing.T) {
 			k.WaitReady()
 			k.WaitHealthy()
 			for i := range k.Len() {
-				if got := records(t, k.Node(i).Log(1)); !slices.Equal(got, recs[first:]) {
-					t.Errorf("from n%d: got %q, want %q", i, got, recs[first:])
+				// One that ended before it had purged may still hold what was purged.
+				got := records(t, k.Node(i).Log(1))
+				if from := len(recs) - len(got); from < 0 || from > first || !slices.Equal(got, recs[from:]) {
+					t.Errorf("from n%d: got %q, want %q, and nothing but what was before", i, got, recs[first:])
 				}
 			}
 		})
