@@ -170,10 +170,10 @@ func (r *recording) look(t *testing.T, n *harness.Node, confirmed map[string]boo
 				h.Add(history.Event{Kind: history.Confirmed, Queue: queue, Message: body})
 			}
 		}
-		if some && must { // its shard may have no leader yet
-			harness.Leader(t, n.HTTP, queue)
-		}
 		q, err := harness.Look(n.HTTP, queue)
+		if some && must { // its shard may have no leader for a moment, now and again
+			q, err = harness.Led(t, n.HTTP, queue), nil
+		}
 		if err != nil || q.Depth == 0 {
 			continue // nothing is there, which the history tells
 		}

@@ -133,13 +133,18 @@ func (c *Cluster) Node(name string) *Node {
 // queue's shard, and returns its name.
 func Leader(t *testing.T, addr, queue string) string {
 	t.Helper()
-	var leader string
+	return Led(t, addr, queue).Leader
+}
+
+// Led waits in the same way, and returns what the node says of the queue.
+func Led(t *testing.T, addr, queue string) (q Queue) {
+	t.Helper()
 	Until(t, "a leader of the queue "+queue, func() (string, bool) {
-		q, err := Look(addr, queue)
-		leader = q.Leader
-		return fmt.Sprintf("%+v, error %v", q, err), err == nil && leader != ""
+		var err error
+		q, err = Look(addr, queue)
+		return fmt.Sprintf("%+v, error %v", q, err), err == nil && q.Leader != ""
 	})
-	return leader
+	return q
 }
 
 // AwaitDepth waits until the queue holds so many messages, as the node behind
