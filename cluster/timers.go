@@ -26,6 +26,13 @@ var lostQuorumInterval time.Duration
 //go:linkname lostQuorumCheck github.com/nats-io/nats-server/v2/server.lostQuorumCheck
 var lostQuorumCheck time.Duration
 
+// How long a replica waits for the first record that it asked its leader for. A
+// question that was asked a moment before the new leader listened is lost: after a
+// restart of all, a node was not ready before these five seconds had passed.
+//
+//go:linkname streamCatchupStartInterval github.com/nats-io/nats-server/v2/server.streamCatchupStartInterval
+var streamCatchupStartInterval time.Duration
+
 // timersMu guards the variables against two nodes opened at once in one process.
 var timersMu sync.Mutex
 
@@ -43,4 +50,5 @@ func setTimers(election time.Duration) {
 	hbInterval = election / 4
 	lostQuorumInterval = 2 * election
 	lostQuorumCheck = election
+	streamCatchupStartInterval = 2 * election
 }

@@ -28,6 +28,7 @@ func TestTimers_NamesExist(t *testing.T) {
 		{"hbInterval", hbInterval, time.Second},
 		{"lostQuorumInterval", lostQuorumInterval, 10 * time.Second},
 		{"lostQuorumCheck", lostQuorumCheck, 10 * time.Second},
+		{"streamCatchupStartInterval", streamCatchupStartInterval, 5 * time.Second},
 	} {
 		if v.got != v.want {
 			t.Errorf("%s: got %v, want the embedded server's own %v", v.name, v.got, v.want)
@@ -35,7 +36,9 @@ func TestTimers_NamesExist(t *testing.T) {
 	}
 	setTimers(200 * time.Millisecond)
 	if minElectionTimeout != 200*time.Millisecond || maxElectionTimeout != 400*time.Millisecond ||
-		hbInterval != 50*time.Millisecond || lostQuorumInterval > 400*time.Millisecond || lostQuorumCheck > 400*time.Millisecond {
-		t.Errorf("got %v %v %v %v %v after setting 200ms", minElectionTimeout, maxElectionTimeout, hbInterval, lostQuorumInterval, lostQuorumCheck)
+		hbInterval != 50*time.Millisecond || lostQuorumInterval > 400*time.Millisecond || lostQuorumCheck > 400*time.Millisecond ||
+		streamCatchupStartInterval != 400*time.Millisecond {
+		t.Errorf("got %v %v %v %v %v %v after setting 200ms",
+			minElectionTimeout, maxElectionTimeout, hbInterval, lostQuorumInterval, lostQuorumCheck, streamCatchupStartInterval)
 	}
 }
