@@ -51,22 +51,12 @@ func (n *Node) askSpared(ctx context.Context, req grantRequest) (shard int, why 
 	err := askAll(ctx, n.store.nc, grantSubject, req, func(a grantAnswer) (enough bool) {
 		answers = append(answers, a)
 		shard, why = judgeSpared(req.Shards, answers)
-		return why == nil && len(answers) >= n.othersStoring()
+		return why == nil && len(answers) >= n.storingUp(n.opts.Node)
 	})
 	if err != nil {
 		return req.Shards[0], err
 	}
 	return shard, why
-}
-
-// othersStoring returns how many other nodes with storage run.
-func (n *Node) othersStoring() (count int) {
-	for _, m := range n.Members() {
-		if m.Name != n.opts.Node && m.Storage && m.State == MemberUp {
-			count++
-		}
-	}
-	return count
 }
 
 // judgeSpared returns a shard that the nodes that answer hold, and none of them whole
