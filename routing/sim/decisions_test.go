@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"slices"
+	"testing"
 )
 
 // What the simulation knows of entries about transactions: the octet that says
@@ -64,10 +65,24 @@ func words(rec []byte) []word {
 
 // isAttempt reports whether a session is that of an attempt, in an entry that moved a
 // message to the tail: the octet before it is the number of failed ones then, and may
-// be any. Before that are the flags, the number of the queue and the key.
+// be any. Before that are the flags, the number of the queue and the key, which begins
+// with the epoch: that has two octets here, of four. Two settlements before a part may
+// look like the rest.
 func isAttempt(rec []byte, at int) bool {
 	const back, flagAttempt = 12, 1 << 4
-	return at-back >= recHeader && rec[at-back] == entryRewrite && rec[at-2]&flagAttempt != 0
+	return at-back >= recHeader && rec[at-back] == entryRewrite && rec[at-back+1] == 0 && rec[at-back+2] == 0 &&
+		rec[at-2]&flagAttempt != 0
+}
+
+// The key of the settlement before the last one ends in what begins the entry of an
+// attempt, that of the last one in its flags.
+func TestWords_APartBehindSettlements(t *testing.T) {
+	settled := func(number byte) []byte { return []byte{entrySettle, causeAccepted, 0, 0, 2, 0, 0, 0, 0, number} }
+	rec := slices.Concat(make([]byte, recHeader), settled(entryRewrite), settled(1<<4),
+		[]byte{entryPrepare}, binary.BigEndian.AppendUint64(nil, sessionMark<<32), []byte{5, 0, 1, 'c'})
+	if got := words(rec); len(got) != 1 || got[0].kind != entryPrepare || got[0].id.number != 5 {
+		t.Errorf("got %+v, want the part of transaction 5", got)
+	}
 }
 
 // logged takes in a record that counts: the messages in it, and what it says of
