@@ -2,6 +2,7 @@ package frame
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 )
 
@@ -150,8 +151,8 @@ func headLength(head []byte) int {
 		return -1
 	}
 	value, _, _ = bytes.Cut(value, []byte{'\n'})
-	n, err := strconv.Atoi(string(value))
-	if err != nil {
+	n, ok := readLength(value, math.MaxInt32)
+	if !ok {
 		return -1
 	}
 	return n

@@ -185,6 +185,8 @@ func FuzzReader(f *testing.F) {
 	seeds(f)
 	f.Add([]byte("SEND\ndestination:/queue/a\\cb\nreceipt:1\ncontent-length:3\n\na\x00b\x00\n\r\nSUBSCRIBE\r\nid:\\\\\r\n\r\n\x00\n"), uint8(2), uint16(40))
 	f.Add([]byte("SEND\ncontent-length:99\n\n"), uint8(1), uint16(9))
+	f.Add([]byte("SEND\ncontent-length: 2 \n\n\x01\x00\x00"), uint8(2), uint16(0))
+	f.Add([]byte("SEND\ncontent-length:2\\r\n\n\x01\x00\x00"), uint8(2), uint16(0))
 	f.Fuzz(func(t *testing.T, in []byte, version uint8, split uint16) {
 		v := Version(version % 3)
 		i := int(split) % (len(in) + 1)

@@ -247,21 +247,33 @@ func (p *parser) header(b *Batch, line []byte, at int, escaped bool) error {
 
 // contentLength reads the first content-length; a second one is never used.
 func (p *parser) contentLength(value []byte) error {
-	value = bytes.TrimSpace(value)
-	if len(value) == 0 {
+	n, ok := readLength(value, p.mostBody())
+	switch {
+	case !ok:
 		return &SyntaxError{Reason: "the content-length is not a valid integer"}
-	}
-	n := 0
-	for _, c := range value {
-		if c < '0' || c > '9' {
-			return &SyntaxError{Reason: "the content-length is not a valid integer"}
-		}
-		if n = n*10 + int(c-'0'); n > p.mostBody() {
-			return tooBig("data length", "a body of this kind has at most % octets", p.mostBody())
-		}
+	case n > p.mostBody():
+		return tooBig("data length", "a body of this kind has at most % octets", p.mostBody())
 	}
 	p.length = n
 	return nil
+}
+
+// readLength reads a content-length, with blanks around it or without. Of one above
+// most it says no more than that.
+func readLength(value []byte, most int) (n int, ok bool) {
+	value = bytes.Trim(value, " \t")
+	if len(value) == 0 {
+		return 0, false
+	}
+	for _, c := range value {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		if n <= most {
+			n = n*10 + int(c-'0')
+		}
+	}
+	return n, true
 }
 
 // bodyEnd looks for the end of the body and adds the frame.
