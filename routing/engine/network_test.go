@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/selvedge-mq/selvedge/routing/engine"
 )
@@ -17,6 +18,7 @@ type network struct {
 
 	mu    sync.Mutex
 	lose  func(from, to string, lane engine.Lane) bool // what gets lost on its way; nil for nothing
+	delay time.Duration                                // of each message on its way
 	nodes map[string]*memPeers
 	deaf  map[string]chan struct{} // nodes that read nothing, closed when they go on
 	turns []string                 // "up" and "down" of all connections, as "down b at a"
@@ -191,9 +193,27 @@ func (l *memLane) carry(n *network, from string, to *memPeers, lane engine.Lane)
 				to.Consumed(from, lane, len(msg))
 				continue
 			}
+			n.travel()
 			to.h.Receive(from, lane, msg)
 		}
 	}
+}
+
+// travel waits for as long as a message is under way.
+func (n *network) travel() {
+	n.mu.Lock()
+	d := n.delay
+	n.mu.Unlock()
+	if d > 0 {
+		<-time.After(d)
+	}
+}
+
+// slow has each message from now on take so long.
+func (n *network) slow(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.delay = d
 }
 
 func (l *memLane) close() {
