@@ -12,7 +12,9 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/selvedge-mq/selvedge/internal/metrictest"
 	"github.com/selvedge-mq/selvedge/routing/engine"
 )
 
@@ -112,6 +114,30 @@ func checkConfirmed(t *testing.T, counts *metrics, m *nats.Msg, expect uint64, w
 	}
 	if ends != 1 || len(a.pending) > 0 {
 		t.Errorf("got %d ends of an append, %d under way, want 1 and 0", ends, len(a.pending))
+	}
+}
+
+// A refusal for lack of room was counted as an outcome that is unknown: an alert about
+// slow disks could not be told from one about full ones.
+func TestAppender_CountsAppendsByOutcome(t *testing.T) {
+	r := prometheus.NewRegistry()
+	counts, err := newMetrics(r, &Node{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]float64{}
+	for _, c := range []struct{ outcome, answer string }{
+		{"committed", `{"seq":7}`},
+		{"conflict", `{"error":{"err_code":10071}}`},
+		{"full", `{"error":{"err_code":10023}}`},
+		{"full", `{"error":{"err_code":10047}}`},
+		{"unknown", `{"error":{"err_code":10077}}`},
+	} {
+		want[c.outcome]++
+		checkConfirmed(t, counts, &nats.Msg{Data: []byte(c.answer)}, 6, c.outcome == "committed")
+		if got := metrictest.Value(t, r, "selvedge_log_appends_total", c.outcome); got != want[c.outcome] {
+			t.Errorf("%s: got %v appends that are %s, want %v", c.answer, got, c.outcome, want[c.outcome])
+		}
 	}
 }
 

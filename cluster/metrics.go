@@ -86,6 +86,8 @@ func (m *metrics) appended(size int, took time.Duration, err error) {
 		m.appendTime.Observe(took.Seconds())
 	case errors.Is(err, engine.ErrConflict):
 		outcome = "conflict"
+	case errors.Is(err, engine.ErrFull):
+		outcome = "full"
 	default:
 		outcome = "unknown"
 	}
