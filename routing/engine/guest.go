@@ -171,6 +171,20 @@ func (l *leader) partGuests(node string) {
 	}
 }
 
+// forgetGuests has this node's leaders forget an epoch of another shard that is in no
+// log: they would not listen to the next leader.
+func (e *Engine) forgetGuests(source int, refuted uint32) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, l := range e.leaders {
+		l.box.Put(func() {
+			if l.guests[source].epoch == refuted {
+				delete(l.guests, source)
+			}
+		})
+	}
+}
+
 func appendGuest(dst []byte, source int, number uint64) []byte {
 	return binary.AppendUvarint(binary.BigEndian.AppendUint16(dst, uint16(source)), number)
 }

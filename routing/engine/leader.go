@@ -32,6 +32,9 @@ type leader struct {
 
 	s        *shard.Shard
 	epoch    uint32
+	heard    uint32    // the later epoch that this leader heard of, and that ended it; 0: none
+	former   uint32    // the one that the leader before it in this process heard of
+	refutes  uint32    // that is in no log; 0: none
 	flights  []*flight // appends under way and soft batches behind them, in order
 	failed   error     // an append failed: nothing more is appended in this epoch
 	sends    []*waiting[*sendBatch]
@@ -85,9 +88,10 @@ const partCache = 8 << 20
 // fails, and takes over again in a new epoch.
 func (e *Engine) runLeader(ctx context.Context, n int) {
 	zl := e.log.With().Int("shard", n).Logger()
-	pause := leastRetry
+	pause, heard := leastRetry, uint32(0)
 	for ctx.Err() == nil {
 		l := newLeader(e, n, zl)
+		l.former = heard
 		err := l.takeOver(ctx)
 		if err == nil {
 			pause = leastRetry
@@ -95,6 +99,9 @@ func (e *Engine) runLeader(ctx context.Context, n int) {
 		}
 		if ctx.Err() != nil {
 			break
+		}
+		if l.heard > 0 {
+			heard = l.heard
 		}
 		level := zerolog.WarnLevel
 		if pause > leastRetry {
@@ -158,6 +165,7 @@ func (l *leader) takeOver(ctx context.Context) error {
 	l.counted = l.s.Counts()
 	l.epoch = l.s.Epoch()
 	l.clock = time.Now()
+	l.refute()
 	l.expectReports()
 	l.lease.begin(l.e, l.shard)
 	took := l.clock.Sub(begun)

@@ -136,11 +136,14 @@ func (l *lease) eager() int {
 func (l *leader) ping() {
 	number := l.lease.next(time.Now())
 	msg := binary.BigEndian.AppendUint64(head{verb: verbPing, shard: l.shard, epoch: l.epoch}.append(nil), number)
+	if l.refutes > 0 {
+		msg = binary.BigEndian.AppendUint32(msg, l.refutes)
+	}
 	for _, node := range l.e.up() {
 		l.e.opts.Peers.Send(node, LaneControl, msg)
 	}
-	p, epoch := l.e.portals[l.shard], l.epoch
-	p.box.Put(func() { p.announce(l.e.node, epoch) })
+	p, epoch, refutes := l.e.portals[l.shard], l.epoch, l.refutes
+	p.box.Put(func() { p.announce(l.e.node, epoch, refutes) })
 }
 
 // errDeposed says that another node leads the shard in a later epoch.
@@ -149,9 +152,31 @@ var errDeposed = errors.New("another node leads the shard in a later epoch")
 // depose ends a leader that hears of a later epoch: nothing is confirmed or
 // handed out any more, whatever the fabric and the lease say. [invariant 2]
 func (l *leader) depose(by string, epoch uint32) {
-	if epoch > l.epoch {
+	if epoch > l.epoch && epoch != l.refutes {
+		l.heard = epoch
 		l.fail(fmt.Errorf("epoch %d of node %s: %w", epoch, by, errDeposed))
 	}
+}
+
+// farEpoch is how far above the log's an epoch must be that a leader refutes. It begins
+// its own, one after the other, to get beyond a lower one: that takes seconds or minutes,
+// and no log comes so far while a leader of a former epoch is still heard.
+const farEpoch = 1 << 10
+
+// refute finds out whether the epoch is in no log that ended the leader before in this
+// process. An epoch is told to others when its record is in the log, and each one is one
+// greater than the one before: so one that was heard of before this leader's record was
+// appended, and is greater, never was in the log. Whoever spoke of it first has damaged
+// memory, or is mistaken. The nodes that have heard of it would follow nobody else: the
+// heartbeats tell them. (docs/adr/0007-a-lease-by-heartbeats.md)
+func (l *leader) refute() {
+	if l.former < l.epoch || l.former-l.epoch < farEpoch {
+		return
+	}
+	l.refutes = l.former
+	l.e.metrics.falseEpochs.Inc()
+	l.zl.Error().Uint32("heard", l.former).Uint32("epoch", l.epoch).
+		Msg("nodes have heard of an epoch that is in no log, and are told so: each says in its log whose word it was")
 }
 
 // heardOf has this node's leader of the shard, if there is one, compare its epoch

@@ -19,6 +19,7 @@ type metrics struct {
 	topicDrops   prometheus.Counter
 	topicExpired prometheus.Counter
 	takeovers    prometheus.Counter
+	falseEpochs  prometheus.Counter
 	phases       *prometheus.HistogramVec // of a takeover
 	unreadable   prometheus.Counter
 	refusedSends prometheus.Counter
@@ -79,6 +80,8 @@ func newMetrics(e *Engine, reg prometheus.Registerer) *metrics {
 			"Topic messages dropped because the buffer of a subscription or a node was full, or because a node was lost."),
 		topicExpired: counter("selvedge_engine_topic_expired_total",
 			"Topic messages that expired before a subscription took them."),
+		falseEpochs: counter("selvedge_engine_false_epochs_total",
+			"Epochs that other nodes had heard of, and that this node found to be in no log."),
 		takeovers: counter("selvedge_engine_takeovers_total",
 			"Times that this node began to lead a shard."),
 		phases: f.NewHistogramVec(prometheus.HistogramOpts{

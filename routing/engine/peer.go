@@ -146,14 +146,17 @@ type receiver func(e *Engine, from string, h head, c *cursor.Cursor, size int) b
 // receivers has a handler for each verb.
 var receivers = map[verb]receiver{
 	verbPing: func(e *Engine, from string, h head, c *cursor.Cursor, _ int) bool {
-		number := c.U64()
+		number, refutes := c.U64(), uint32(0)
+		if c.More() {
+			refutes = c.U32()
+		}
 		if c.Bad {
 			return false
 		}
 		p, now := e.portals[h.shard], time.Now()
 		e.heardOf(h.shard, from, h.epoch)
 		p.box.Put(func() {
-			p.announce(from, h.epoch)
+			p.announce(from, h.epoch, refutes)
 			if h.epoch >= p.epoch { // a leader that another one follows gets no lease from here
 				p.heard.Store(&now)
 				e.opts.Peers.Send(from, LaneControl, appendU64(head{verb: verbPong, shard: h.shard, epoch: h.epoch}.append(nil), number))

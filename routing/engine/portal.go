@@ -157,12 +157,20 @@ func (p *portal) transmit(l *outLane, b *outBatch) bool {
 }
 
 // announce takes note of who leads the shard. A later epoch says that the log has room:
-// it took the record with which the epoch begins.
-func (p *portal) announce(node string, epoch uint32) {
-	if epoch < p.epoch || epoch == p.epoch && node == p.leader {
+// it took the record with which the epoch begins. A leader may refute one that is in no
+// log; 0 for none.
+func (p *portal) announce(node string, epoch, refutes uint32) {
+	if epoch < p.epoch && p.epoch != refutes || epoch == p.epoch && node == p.leader {
 		return
 	}
-	if epoch > p.epoch {
+	if epoch < p.epoch {
+		p.e.log.Error().Int("shard", p.shard).Uint32("heard", p.epoch).Str("from", p.leader).
+			Msg("node spoke of an epoch that is in no log: its memory is damaged, or the log was lost and begun anew while this node ran")
+	}
+	if refutes > 0 {
+		p.e.forgetGuests(p.shard, refutes)
+	}
+	if epoch != p.epoch {
 		p.full.Store(nil)
 		p.e.sayRoom(p.shard, node)
 	}

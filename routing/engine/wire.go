@@ -14,7 +14,7 @@ import (
 type verb byte
 
 const (
-	verbPing      verb = 1  // leader → all: I lead; number
+	verbPing      verb = 1  // leader → all: I lead; number, and the epoch that it refutes, if there is one
 	verbPong      verb = 2  // → leader: number
 	verbReport    verb = 3  // → leader: everything that a portal knows
 	verbWelcome   verb = 4  // leader →: the numbers from which to send
