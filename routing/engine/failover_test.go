@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/selvedge-mq/selvedge/routing"
+	"github.com/selvedge-mq/selvedge/routing/engine"
 	"github.com/selvedge-mq/selvedge/routing/memlog"
 )
 
@@ -72,6 +74,36 @@ func TestFailover_AConfirmationOfAFormerProcessDoesNotConfirmNewSends(t *testing
 	subscribed(t, r, "other", 1).Grant(10)
 	if !r.within(3*time.Second, func() bool { return len(r.got) == 2 }) {
 		t.Fatalf("got %d of two messages that were confirmed", len(r.got))
+	}
+}
+
+// A node kept in mind whatever a leader confirmed, and confirmed what its clients sent
+// later, though nothing of it was in a log: that is for an import alone, which has sent it
+// as another process.
+func TestFailover_NothingIsConfirmedThatWasNotMade(t *testing.T) {
+	for _, sent := range []int{0, 5} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCluster(t, 2, 1, nil)
+			a := c.nodes[0]
+			a.fabric.Lead(0)
+			p := c.nodes[1].client(t)
+			subscribed(t, p, "q", 1)
+			for i := range uint64(sent) {
+				p.send(10+i, "q", "before", true)
+				_ = p.result(10 + i)
+			}
+			a.peers.Send("b", engine.LaneControl, message(12).u64(101).uvarints(1).octets(2).uvarints(1<<40))
+			appending := a.slowAppend("late", 1500*time.Millisecond)
+			p.send(2, "q", "late", true)
+			<-appending
+			<-time.After(time.Second)
+			if p.within(time.Millisecond, func() bool { _, ok := p.results[2]; return ok }) {
+				t.Errorf("after %d sends: got a confirmation of what is not in the log", sent)
+			}
+			if err := p.result(2); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -125,16 +125,31 @@ func (p *portal) confirm(lane byte, next uint64, answers []shard.Answer) {
 		return
 	}
 	l := &p.lanes[lane-laneSettle]
-	if next > l.next { // of a session that began before this process: an import
+	switch {
+	case next <= l.next:
+		p.confirmBelow(l, next, answers)
+	case !p.neverMade(l, verbConfirm, next): // of a session that began before this process: an import
 		l.ahead, l.aheadAnswers = next, append(l.aheadAnswers, answers...)
 		p.confirmAhead(l)
-		return
 	}
-	p.confirmBelow(l, next, answers)
 }
 
-// confirmAhead ends requests that were done before they were made.
+// neverMade reports whether a leader speaks of requests that cannot be: an import alone
+// has made some as another process, and it has made none yet when it begins.
+func (p *portal) neverMade(l *outLane, word verb, next uint64) bool {
+	if next <= l.next || l.next == 1 || p.e.importing.Load() {
+		return false
+	}
+	p.e.log.Error().Int("shard", p.shard).Str("from", p.leader).Uint8("verb", uint8(word)).Uint64("next", next).Uint64("made", l.next).
+		Msg("leader speaks of requests that were never made: its memory is damaged, or this node's; restart both")
+	return true
+}
+
+// confirmAhead ends the requests of an import that were done before they were made.
 func (p *portal) confirmAhead(l *outLane) {
+	if !p.e.importing.Load() {
+		return
+	}
 	p.confirmBelow(l, min(l.ahead, l.next), l.aheadAnswers)
 	for len(l.aheadAnswers) > 0 && l.aheadAnswers[0].Number < l.lowest {
 		l.aheadAnswers = l.aheadAnswers[1:]

@@ -210,6 +210,7 @@ func (p *portal) welcome(expects [2]uint64) {
 		return
 	}
 	for i := range p.lanes {
+		p.neverMade(&p.lanes[i], verbWelcome, expects[i])
 		p.lanes[i].rewind(expects[i])
 	}
 	p.rejoinGuests()

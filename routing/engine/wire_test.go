@@ -44,7 +44,7 @@ func messages() []wire {
 		return message(verb).u64(101).uvarints(1, 1, 1, uint64(len(env))).octets([]byte(env)...)
 	}
 	return []wire{
-		message(1).u64(1), message(2).u64(1), message(23).octets(1), message(23).octets(0),
+		message(1).u64(1), message(1).u64(1).u32(1 << 20), message(2).u64(1), message(23).octets(1), message(23).octets(0),
 		message(3).u64(101).octets(0, 0).uvarints(1, 1, 1, 1).octets(1).str("q").uvarints(5).octets(0).uvarints(1).u64(key).uvarints(0),
 		message(3).u64(101).octets(0, 1).uvarints(1, 1, 0), message(3).u64(101).octets(1, 0).uvarints(1, 1, 0),
 		message(5).uvarints(1).octets(1).str("q"), message(7).uvarints(1).u32(5), message(8).uvarints(1), message(10).uvarints(1, 0),
