@@ -260,7 +260,11 @@ var receivers = map[verb]receiver{
 	verbLargeLetter: sends(laneDead, true),
 	verbGuest: atLeader(func(from string, c *cursor.Cursor) func(l *leader) {
 		source, lowest, epoch := int(c.U16()), c.Uvarint(), c.U32()
-		return func(l *leader) { l.guest(from, source, epoch, lowest) }
+		return func(l *leader) {
+			if source < len(l.e.portals) { // else its lane would stand in the log for ever
+				l.guest(from, source, epoch, lowest)
+			}
+		}
 	}),
 	verbExpect: atPortal(func(p *portal, c *cursor.Cursor) func() {
 		source, number := int(c.U16()), c.Uvarint()

@@ -127,7 +127,7 @@ func (l *leader) takeStep(id shard.LaneID, number uint64, step []byte) {
 			return
 		}
 	case stepPrepare:
-		coordinator := uint16(c.Uvarint())
+		coordinator := l.e.readShard(&c)
 		if part := readPart(&c, id.Session); !c.Bad {
 			l.s.Prepare(id, number, tx, coordinator, part)
 			return
@@ -135,7 +135,7 @@ func (l *leader) takeStep(id shard.LaneID, number uint64, step []byte) {
 	case stepDecide:
 		var shards []uint16
 		for c.More() {
-			shards = append(shards, uint16(c.Uvarint()))
+			shards = append(shards, l.e.readShard(&c))
 		}
 		if !c.Bad {
 			l.s.Decide(id, number, tx, shards)
@@ -160,6 +160,17 @@ func (l *leader) takeStep(id shard.LaneID, number uint64, step []byte) {
 		}
 	}
 	l.s.Send(id, number, nil) // takes the number, and answers that it is not valid
+}
+
+// readShard reads the number of a shard that exists: what is logged about another one
+// would wait for it for ever.
+func (e *Engine) readShard(c *cursor.Cursor) uint16 {
+	n := c.Uvarint()
+	if n >= uint64(len(e.portals)) {
+		c.Bad = true
+		return 0
+	}
+	return uint16(n)
 }
 
 // inTransaction marks the number, in the send lane, of a step that settles a

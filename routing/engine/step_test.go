@@ -37,7 +37,7 @@ func FuzzStep(f *testing.F) {
 	f.Add(append(appendLarge(nil, id, 0), env...))
 	f.Add(appendAbort(nil, id))
 	f.Fuzz(func(t *testing.T, step []byte) {
-		l := &leader{s: shard.New(shard.Options{}), zl: zerolog.Nop()}
+		l := &leader{e: &Engine{portals: make([]*portal, 3)}, s: shard.New(shard.Options{}), zl: zerolog.Nop()}
 		id := shard.LaneID{Session: 1, Lane: laneSend}
 		first := l.s.Lead("n", 1, 1)
 		apply := func(s *shard.Shard, b *shard.Batch, own *shard.Batch) {
@@ -64,4 +64,38 @@ func FuzzStep(f *testing.F) {
 			t.Fatalf("got %d messages after a replay, the leader has %d in the log", got, want)
 		}
 	})
+}
+
+// A part whose coordinator, or a commit whose participant, is a shard that does not exist
+// was logged, and waited for it for ever: whoever led next found it in the log again.
+func TestStep_NamesShardsThatExist(t *testing.T) {
+	env := envelope.Append(nil, &routing.Envelope{
+		Address: routing.Queue("q"), Encoding: routing.EncodingSTOMP, Persistent: true, Payload: []byte("body"),
+	})
+	for _, c := range []struct {
+		name string
+		step *txStep
+		want bool
+	}{
+		{"a coordinator", &txStep{verb: stepPrepare, number: 1, coordinator: 2, part: &txPart{sends: [][]byte{env}}}, true},
+		{"a coordinator too many", &txStep{verb: stepPrepare, number: 1, coordinator: 3, part: &txPart{sends: [][]byte{env}}}, false},
+		{"a coordinator that is no number of a shard", &txStep{verb: stepPrepare, number: 1, coordinator: 1 << 16, part: &txPart{sends: [][]byte{env}}}, false},
+		{"participants", &txStep{verb: stepDecide, number: 1, shards: []int{0, 2}}, true},
+		{"a participant too many", &txStep{verb: stepDecide, number: 1, shards: []int{0, 3}}, false},
+		{"a participant that is no number of a shard", &txStep{verb: stepDecide, number: 1, shards: []int{1 << 16}}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := &leader{e: &Engine{portals: make([]*portal, 3)}, s: shard.New(shard.Options{}), zl: zerolog.Nop()}
+			id := shard.LaneID{Session: 1, Lane: laneSend}
+			first := l.s.Lead("n", 1, 1)
+			if err := l.s.Apply(1, first.Rec, first); err != nil {
+				t.Fatal(err)
+			}
+			l.s.OpenLane(id, "n", 1)
+			l.takeStep(id, 1, c.step.append(nil, 1))
+			if got := !l.s.Refused(id, 1); got != c.want || l.s.Expects(id) != 2 {
+				t.Errorf("got it taken: %v, next %d; want %v, 2", got, l.s.Expects(id), c.want)
+			}
+		})
+	}
 }
