@@ -35,7 +35,8 @@ const (
 // Apply takes one committed record into the state. On the leader, b is the batch
 // that was sealed into the record (nil in a replay). Records come in the order
 // of their sequences, without gaps; the first one may have any sequence. Nothing of
-// rec is kept.
+// rec is kept. A record of a former writer is void; one that comes with its batch must not
+// be.
 func (s *Shard) Apply(seq uint64, rec []byte, b *Batch) error {
 	h, entries, sum, err := parseRecord(rec)
 	if err != nil {
@@ -48,6 +49,9 @@ func (s *Shard) Apply(seq uint64, rec []byte, b *Batch) error {
 	if !s.follows(h) {
 		s.pos.seq = seq
 		s.counts.Void++
+		if b != nil {
+			return fmt.Errorf("sequence %d: %w", seq, ErrVoid)
+		}
 		return nil
 	}
 	s.pos = position{epoch: h.epoch, number: h.number, link: sum, seq: seq, valid: seq, time: h.time, begun: true}

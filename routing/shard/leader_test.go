@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -146,5 +147,26 @@ func TestShard_AMessageGoesThroughAndSurvivesALeader(t *testing.T) {
 	}
 	if len(fx.Confirms) != 1 || fx.Confirms[0].Next != 4 {
 		t.Fatalf("got confirms %+v, want one up to 4", fx.Confirms)
+	}
+}
+
+// A leader whose record did not continue its own chain, since its memory was damaged,
+// took it for void as everybody else did, and went on: nothing that it composed from
+// then on took effect, and nobody was told.
+func TestLeader_WhoseRecordIsVoidEnds(t *testing.T) {
+	l := lead(t, Options{}, nil)
+	damaged := l.s.open.sealed.epoch ^ 1<<20
+	l.s.open.sealed.epoch = damaged
+	lane := LaneID{Session: 1, Lane: 2}
+	l.s.OpenLane(lane, "n1", 1)
+	l.s.Send(lane, 1, nil)
+	l.s.Attest()
+	b := l.s.Seal(2)
+	if err := l.s.Apply(l.s.LastSeq()+1, b.Rec, b); !errors.Is(err, ErrVoid) {
+		t.Errorf("got %v, want %v", err, ErrVoid)
+	}
+	r := replay(t, Options{}, 1, append(l.log, b.Rec))
+	if got := r.Counts().Void; got != 1 {
+		t.Errorf("got %d void records in a replay, want 1", got)
 	}
 }

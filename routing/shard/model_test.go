@@ -308,7 +308,10 @@ func (m *model) TakeOver(t *rapid.T) {
 	if len(m.undone) > 0 && rapid.Bool().Draw(t, "a late append") {
 		late := m.undone[rapid.IntRange(0, len(m.undone)-1).Draw(t, "which")]
 		void := m.l.s.Counts().Void
-		m.l.commit(&Batch{Rec: late})
+		m.l.log = append(m.l.log, late)
+		if err := m.l.s.Apply(m.l.first+uint64(len(m.l.log))-1, late, nil); err != nil {
+			m.Fatal(err)
+		}
 		if m.l.s.Counts().Void != void+1 {
 			m.Fatal("a late record of a former leader was not void")
 		}

@@ -34,6 +34,10 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // version.
 var ErrCorrupt = errors.New("shard: corrupt record")
 
+// ErrVoid says that the leader's own record does not continue the chain: its state is
+// damaged.
+var ErrVoid = errors.New("shard: the leader's own record is void")
+
 type header struct {
 	epoch  uint32
 	number uint64
