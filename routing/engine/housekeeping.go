@@ -81,19 +81,21 @@ const (
 
 // forgetLeft drops the lanes of processes that have said goodbye. [invariant 5]
 func (l *leader) forgetLeft() {
-	departures, ok := l.e.opts.Fabric.(Departures)
-	if !ok {
-		return
-	}
 	owners := l.s.Owners()
 	for _, session := range slices.Sorted(maps.Keys(owners)) {
 		node := owners[session]
-		if _, here := l.nodes[session]; !here && departures.Left(node, session) {
+		if _, here := l.nodes[session]; !here && l.e.left(node, session) {
 			l.zl.Debug().Str("from", node).Uint64("session", session).Msg("lanes of a node that left are dropped")
 			l.s.CloseSession(session)
 			l.s.Forget(session)
 		}
 	}
+}
+
+// left reports whether a process of a node has said goodbye, as far as the fabric knows.
+func (e *Engine) left(node string, session uint64) bool {
+	departures, ok := e.opts.Fabric.(Departures)
+	return ok && departures.Left(node, session)
 }
 
 // giveUpUploads ends the uploads that got no part for too long.

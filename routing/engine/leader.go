@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -208,17 +209,23 @@ func (l *leader) appendAndWait(ctx context.Context, expect uint64, rec []byte) (
 }
 
 // expectReports lists who has to report before a message is handed out: the
-// nodes that are up, and those that hold the log and that this process never met,
-// since it cannot know whether they are.
+// nodes that are up, and those that this process never met, since it cannot know whether
+// they are, and that hold the log, or whose requests stand in it. A process that has just
+// begun may wait in vain for one of these, for the report timeout.
 func (l *leader) expectReports() {
-	replicas := l.e.opts.Fabric.Replicas(l.shard)
+	perhaps := slices.Clone(l.e.opts.Fabric.Replicas(l.shard))
+	for session, node := range l.s.Owners() {
+		if !l.e.left(node, session) {
+			perhaps = append(perhaps, node)
+		}
+	}
 	l.awaiting[l.e.node] = true
 	l.e.mu.Lock()
 	defer l.e.mu.Unlock()
 	for node := range l.e.peers {
 		l.awaiting[node] = true
 	}
-	for _, node := range replicas {
+	for _, node := range perhaps {
 		if !l.e.met[node] {
 			l.awaiting[node] = true
 		}

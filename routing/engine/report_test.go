@@ -171,3 +171,68 @@ func TestReport_WhoComesWhileOthersAreWaitedForIsWaitedForToo(t *testing.T) {
 		}
 	})
 }
+
+// A new process led a shard whose other replicas had all reported at once, met a node
+// without a replica a moment later, and had handed out by then what that node's clients
+// had in flight. The log names the nodes whose requests it took.
+func TestReport_ANodeThatTheLogNamesIsWaitedFor(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		meet time.Duration // after the takeover; 0: never
+		most time.Duration // until messages are handed out again
+	}{
+		{"it comes", 300 * time.Millisecond, 450 * time.Millisecond},
+		{"it is gone", 0, 700 * time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newCluster(t, 3, 1, func(o *engine.Options) { o.Fabric = replicasOn{o.Fabric, []string{"a", "b"}} })
+				k.nodes[1].fabric.Lead(0)
+				idle, holder := k.nodes[0].client(t), k.nodes[2].client(t)
+				subscribed(t, holder, "q", 1).Grant(1)
+				holder.send(2, "q", "x", true)
+				holder.until("the message", func() bool { return len(holder.got) == 1 })
+				subscribed(t, idle, "q", 1).Grant(1)
+				k.net.sever("b")
+				k.net.sever("c")
+				b, began := k.restart(1, 999), time.Now()
+				b.fabric.Lead(0)
+				if c.meet > 0 {
+					<-time.After(c.meet)
+					k.net.rejoin("c")
+				}
+				b.serves(t, 0)
+				if took := time.Since(began); took > c.most {
+					t.Errorf("messages are handed out %v after the takeover, want %v at most", took, c.most)
+				}
+				<-time.After(time.Second)
+				idle.mu.Lock()
+				defer idle.mu.Unlock()
+				if got, want := len(idle.got), map[bool]int{true: 1}[c.meet == 0]; got != want {
+					t.Errorf("got %d deliveries of what the other node has in flight, want %d", got, want)
+				}
+			})
+		})
+	}
+}
+
+// Nobody waits for a node that the leader has met, and that is gone: it is not known
+// better by the log.
+func TestReport_ANodeThatIsGoneIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newCluster(t, 3, 1, nil)
+		k.nodes[2].fabric.Lead(0)
+		p := k.nodes[2].client(t)
+		p.send(1, "q", "x", true)
+		if err := p.result(1); err != nil {
+			t.Fatal(err)
+		}
+		k.net.sever("c")
+		began := time.Now()
+		k.nodes[0].fabric.Lead(0)
+		k.nodes[0].serves(t, 0)
+		if took := time.Since(began); took > 450*time.Millisecond { // a lease of two nodes of three takes one
+			t.Errorf("messages are handed out %v after the takeover", took)
+		}
+	})
+}
