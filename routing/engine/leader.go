@@ -320,7 +320,9 @@ func (l *leader) beat(now time.Time) {
 		clear(l.awaiting)
 	}
 	if l.failed == nil {
-		l.s.Expire(nowMilli())
+		if len(l.awaiting) == 0 { // else it may be in flight, which is its consumer's
+			l.s.Expire(nowMilli())
+		}
 		l.retryLetters(now)
 		l.tryAgain(now)
 		l.resolve(now)

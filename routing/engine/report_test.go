@@ -216,6 +216,31 @@ func TestReport_ANodeThatTheLogNamesIsWaitedFor(t *testing.T) {
 	}
 }
 
+// A new leader dropped what had expired before it heard who had it in flight: its consumer
+// was told that somebody else had got it.
+func TestReport_WhatIsInFlightDoesNotExpireBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newCluster(t, 3, 1, nil)
+		k.nodes[0].fabric.Lead(0)
+		holder := k.nodes[1].client(t)
+		sub := subscribed(t, holder, "q", 1)
+		sub.Grant(1)
+		holder.s.Send(&routing.Envelope{
+			Address: routing.Queue("q"), Encoding: routing.EncodingSTOMP, Persistent: true,
+			Payload: []byte("x"), Expiry: time.Now().Add(time.Second).UnixMilli(),
+		}, holder, 2)
+		holder.until("the message", func() bool { return len(holder.got) == 1 })
+		<-time.After(2 * time.Second)
+		report := k.net.plug("b")
+		k.nodes[2].fabric.Lead(0)
+		<-time.After(300 * time.Millisecond)
+		report()
+		k.nodes[2].serves(t, 0)
+		sub.Settle(holder.got[0].Tag, accepted, holder, 3)
+		wantCode(t, "accept", holder.result(3), routing.CodeOK)
+	})
+}
+
 // Nobody waits for a node that the leader has met, and that is gone: it is not known
 // better by the log.
 func TestReport_ANodeThatIsGoneIsNotWaitedFor(t *testing.T) {

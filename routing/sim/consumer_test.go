@@ -308,7 +308,7 @@ func (c *client) settle(d *delivery, o routing.Outcome) {
 // always there.
 func (c *client) owns(d *delivery) bool {
 	m := d.m
-	return c.w.quiet(d.at) && !c.closing && m.persistent && m.temp == nil && m.expires == 0 && !m.over && !m.accepted && m.handed == d.from
+	return c.w.quiet(d.at) && !c.closing && m.persistent && m.temp == nil && !m.over && !m.accepted && m.handed == d.from
 }
 
 // becomeKind has the consumer accept everything from now on.
