@@ -161,7 +161,7 @@ func (h *admin) ready(w http.ResponseWriter, _ *http.Request) {
 		h.problem(w, http.StatusServiceUnavailable, err.Error())
 		return
 	}
-	h.json(w, http.StatusOK, map[string]string{"status": "ready"})
+	h.json(w, http.StatusOK, api.Readiness{Status: "ready", Refuses: h.status.disk.refuses()})
 }
 
 func (h *admin) nodes(w http.ResponseWriter, r *http.Request) {

@@ -76,6 +76,11 @@ func TestAdmin(t *testing.T) {
 		{"it is ready", ask{path: "/readyz", remote: far, users: users}, 200, `{"status":"ready"}`},
 		{"HEAD is as good as GET", ask{path: "/readyz", method: "HEAD"}, 200, ""},
 		{
+			"a node that refuses messages for a full disk is ready for consumers, who make room",
+			ask{path: "/readyz", change: func(_ *fakeFabric, _ *fakeBroker, s *status) { s.disk.refuseFor("n2") }},
+			200, `{"status":"ready","refuses":"the disk of node n2 is nearly full (disk-full)`,
+		},
+		{
 			"it is not ready while it drains",
 			ask{path: "/readyz", change: func(_ *fakeFabric, _ *fakeBroker, s *status) { s.setDraining() }},
 			503, "the node is draining",

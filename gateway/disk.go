@@ -36,6 +36,9 @@ type disk struct {
 	told   api.DiskState // what the log was told last, and when; of the goroutine that looks
 	toldAt time.Time
 
+	toldOther   bool // the log was told last that another node's disk is full, and when; of the goroutine that calls setFull
+	toldOtherAt time.Time
+
 	free   atomic.Int64 // bytes; negative: not known
 	refuse atomic.Pointer[routing.Error]
 }
@@ -142,19 +145,50 @@ func (d *disk) state() (api.DiskState, uint64) {
 // follow its logs, and its shards would stand still also for consumers: so while one
 // is, no node takes messages from its clients.
 func (d *disk) setFull(nodes []api.Node) {
+	full := ""
 	for _, n := range nodes {
 		if n.State != api.NodeDown && n.Disk == api.DiskFull {
-			d.refuseFor(n.Name)
-			return
+			full = n.Name
+			break
 		}
 	}
-	d.refuse.Store(nil)
+	if full != "" {
+		d.refuseFor(full)
+	} else {
+		d.refuse.Store(nil)
+		d.metrics.refusing.Set(0)
+	}
+	d.tellOther(full)
+}
+
+// tellOther logs that messages are refused because of another node's disk, or taken
+// again. The node's own disk is told as it is measured.
+func (d *disk) tellOther(full string) {
+	refused := full != ""
+	if refused && full == d.node || refused == d.toldOther || time.Since(d.toldOtherAt) < diskBetter {
+		return
+	}
+	d.toldOther, d.toldOtherAt = refused, time.Now()
+	if refused {
+		d.log.Warn().Str("peer", full).Msg("messages are refused: the disk of another node is nearly full")
+		return
+	}
+	d.log.Info().Msg("messages are taken again")
 }
 
 // refuseFor has no messages taken in, because of the disk of a node.
 func (d *disk) refuseFor(node string) {
 	d.refuse.Store(&routing.Error{Code: routing.CodeFull, Op: "send", Reason: fmt.Sprintf(
 		"the disk of node %s is nearly full (disk-full): consume messages or make room, then send again", node)})
+	d.metrics.refusing.Set(1)
+}
+
+// refuses says why no messages are taken in, nothing while they are.
+func (d *disk) refuses() string {
+	if err := d.refuse.Load(); err != nil {
+		return err.Reason
+	}
+	return ""
 }
 
 // admit returns nil, or why a message is not taken in.

@@ -13,6 +13,7 @@ import (
 	"github.com/selvedge-mq/selvedge/gateway/api"
 	"github.com/selvedge-mq/selvedge/gateway/config"
 	"github.com/selvedge-mq/selvedge/internal/linetest"
+	"github.com/selvedge-mq/selvedge/internal/metrictest"
 	"github.com/selvedge-mq/selvedge/routing"
 )
 
@@ -102,6 +103,49 @@ func TestAFullDiskAnywhereRefusesSends(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Sends were refused because of another node's disk, and the log of the node that
+// refused them did not say so; the metric counted refusals, none where nobody sent.
+func TestTheLogTellsOfAnotherNodesFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log linetest.Lines
+		m, registry := newMetrics("n1", "test")
+		d := newDisk(&config.Config{Node: "n1", DiskFull: 10}, m, zerolog.New(&log))
+		room := []api.Node{{Name: "n1", Disk: api.DiskOK}, {Name: "n2", Disk: api.DiskOK}}
+		full := func(name string) []api.Node { return []api.Node{{Name: name, State: api.NodeUp, Disk: api.DiskFull}} }
+		const refused, taken = "messages are refused: the disk of another node is nearly full", "messages are taken again"
+		for _, tt := range []struct {
+			name     string
+			nodes    []api.Node
+			after    time.Duration
+			want     string // in the one new line; empty: there is none
+			refusing float64
+		}{
+			{"room is no news", room, 0, "", 0},
+			{"its own is told as it is measured", full("n1"), 0, "", 1},
+			{"room", room, 0, "", 0},
+			{"another node's", full("n2"), 0, `"peer":"n2","message":"` + refused, 1},
+			{"still", full("n2"), diskBetter, "", 1},
+			{"then that of a third", full("n3"), 0, "", 1},
+			{"then its own", full("n1"), 0, "", 1},
+			{"room after a while", room, 0, taken, 0},
+			{"to and fro", full("n2"), 0, "", 1},
+			{"still none", full("n2"), diskBetter, refused, 1},
+			{"room", room, 0, "", 0},
+			{"still room", room, diskBetter, taken, 0},
+		} {
+			<-time.After(tt.after)
+			log.Reset()
+			d.setFull(tt.nodes)
+			if got := log.String(); tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
+				t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+			}
+			if got := metrictest.Value(t, registry, "selvedge_gateway_refusing_sends"); got != tt.refusing {
+				t.Errorf("%s: got the metric %v, want %v", tt.name, got, tt.refusing)
+			}
+		}
+	})
 }
 
 // The node whose own disk is full does not wait for its status to be told around.

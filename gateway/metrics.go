@@ -29,6 +29,7 @@ type metrics struct {
 	free     prometheus.Gauge
 	expiry   *prometheus.GaugeVec
 	full     prometheus.Counter
+	refusing prometheus.Gauge
 }
 
 func newMetrics(node, version string) (*metrics, *prometheus.Registry) {
@@ -50,6 +51,9 @@ func newMetrics(node, version string) (*metrics, *prometheus.Registry) {
 		reloads:  counter("selvedge_gateway_reloads_total", "Reloads of users and rules, by their outcome.", "outcome"),
 		full: f.NewCounter(prometheus.CounterOpts{
 			Name: "selvedge_gateway_sends_refused_total", Help: "Sends that were refused because a disk of the cluster is nearly full.",
+		}),
+		refusing: f.NewGauge(prometheus.GaugeOpts{
+			Name: "selvedge_gateway_refusing_sends", Help: "1 while the node refuses messages because a disk of the cluster is nearly full.",
 		}),
 		free: f.NewGauge(prometheus.GaugeOpts{
 			Name: "selvedge_gateway_disk_free_bytes", Help: "Free space of the disk that the data folder is on.",

@@ -23,8 +23,10 @@ func reasons(c api.Nodes, led, whole bool) []string {
 			out = append(out, fmt.Sprintf("%s is %s", n.Name, n.State))
 		}
 		switch n.Disk {
-		case api.DiskLow, api.DiskFull:
-			out = append(out, fmt.Sprintf("the disk of %s is %s", n.Name, n.Disk))
+		case api.DiskLow:
+			out = append(out, fmt.Sprintf("the disk of %s is low", n.Name))
+		case api.DiskFull:
+			out = append(out, fmt.Sprintf("the disk of %s is full: no node takes messages until there is room (disk-full)", n.Name))
 		case api.DiskOK, api.DiskNone:
 		}
 		if len(n.NoRoom) > 0 {

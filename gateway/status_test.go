@@ -95,7 +95,7 @@ func TestClusterState(t *testing.T) {
 		{"a node that is down degrades", true, true, []member{{name: "n2"}}, api.StateDegraded, "n2 is down"},
 		{"a shard without a leader degrades", true, false, nil, api.StateDegraded, "a shard has no leader"},
 		{"a disk with little room degrades", true, true, disk(api.DiskLow), api.StateDegraded, "the disk of n2 is low"},
-		{"a full disk degrades", true, true, disk(api.DiskFull), api.StateDegraded, "the disk of n2 is full"},
+		{"a full disk degrades", true, true, disk(api.DiskFull), api.StateDegraded, "the disk of n2 is full: no node takes messages until there is room (disk-full)"},
 		{"a disk with room is healthy", true, true, disk(api.DiskOK), api.StateHealthy, ""},
 		{"without a majority nothing goes", false, true, up(api.NodeUp), api.StateNoQuorum, "a majority of the cluster is out of reach: start nodes until there is one, or look at the network between them"},
 	} {

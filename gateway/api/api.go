@@ -201,6 +201,13 @@ type Queue struct {
 	Leader       string  `json:"leader"` // the node that leads the shard
 }
 
+// Readiness is the body of an answer 200 of [PathReady]. A node that refuses messages
+// because a disk is nearly full is ready all the same: its consumers make room.
+type Readiness struct {
+	Status  string `json:"status"`            // "ready"
+	Refuses string `json:"refuses,omitempty"` // why it takes no messages, for people; absent while it does
+}
+
 // Problem is the body of an error answer (RFC 9457).
 type Problem struct {
 	Type   string `json:"type"` // "about:blank": the status says it all
