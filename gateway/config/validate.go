@@ -188,23 +188,43 @@ func (l *loader) checkCluster() error {
 	return nil
 }
 
+// site is the pattern of an origin as browsers spell it: scheme, host and port.
+var site = regexp.MustCompile(`^(?:([A-Za-z*?][A-Za-z0-9+.*?-]*)://)?([^\s/#@:]+)(?::([0-9*?]+))?$`)
+
 // checkOrigins: a browser sends the login of a site it knows to whoever's page asks
 // for it, so a page of any site would be its visitor.
 func (l *loader) checkOrigins() error {
-	for _, site := range l.c.WSOrigins {
-		scheme, host, ok := strings.Cut(site, "://")
-		if !ok {
-			scheme, host = "*", site
-		}
-		_, err := path.Match(site, "")
-		if err != nil || scheme == "" || host == "" || host[0] == ':' || strings.ContainsAny(host, "/#@ \t") {
-			return l.fail("ws-origins", fmt.Errorf("%q is not a web site: write for example shop.example, *.shop.example or https://shop.example:8443, without a path", site))
-		}
-		if l.c.STOMPWSLogin.On && strings.Trim(host, "*?.:") == "" {
-			return l.fail("stomp-ws-login", fmt.Errorf("with ws-origins %s a page of any site could use the login that its visitor's browser remembers: name the sites in ws-origins, which clients that are no browsers need not", site))
+	for _, s := range l.c.WSOrigins {
+		scheme, host, port, ok := splitSite(s)
+		switch {
+		case !ok:
+			return l.fail("ws-origins", fmt.Errorf("%q is not a web site: write for example shop.example, *.shop.example or https://shop.example:8443, without a path", s))
+		case port != "" && port == standardPorts[strings.ToLower(scheme)]:
+			return l.fail("ws-origins", fmt.Errorf("%q lets nobody in, since browsers leave the port %s of %s out: write %s://%s", s, port, strings.ToLower(scheme), scheme, host))
+		case l.c.STOMPWSLogin.On && strings.Trim(host, "*?.") == "":
+			return l.fail("stomp-ws-login", fmt.Errorf("with ws-origins %s a page of any site could use the login that its visitor's browser remembers: name the sites in ws-origins, which clients that are no browsers need not", s))
 		}
 	}
 	return nil
+}
+
+// standardPorts are the ports that stand in no origin, by the scheme.
+var standardPorts = map[string]string{"http": "80", "https": "443"}
+
+// splitSite takes the pattern of an origin apart; what is left out is empty.
+func splitSite(s string) (scheme, host, port string, ok bool) {
+	parts := site.FindStringSubmatch(s)
+	if parts == nil {
+		return "", "", "", false
+	}
+	scheme, host, port = parts[1], parts[2], parts[3]
+	if port != "" && !strings.ContainsAny(port, "*?") {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return "", "", "", false
+		}
+	}
+	_, err := path.Match(s, "")
+	return scheme, host, port, err == nil
 }
 
 func (l *loader) checkProxies() error {
