@@ -396,6 +396,8 @@ func TestOpen_OptionsAreChecked(t *testing.T) {
 		{"a cluster has a secret", inCluster, func(o *cluster.Options) { o.Secret = "" }, "Secret"},
 		{"a cluster has seeds", inCluster, func(o *cluster.Options) { o.Seeds = nil }, "Seeds"},
 		{"seeds have addresses", inCluster, func(o *cluster.Options) { o.Seeds = []string{","} }, "Seeds"},
+		{"seeds name another node", inCluster, func(o *cluster.Options) { o.Seeds = []string{o.Listen} }, "Seeds"},
+		{"seeds have a port that is a number", inCluster, func(o *cluster.Options) { o.Seeds = []string{"a:x"} }, "Seeds"},
 		{"routes need a port", inCluster, func(o *cluster.Options) { o.Listen = "127.0.0.1:0" }, "Listen"},
 		{"there are not too many replicas", inCluster, func(o *cluster.Options) { o.Replicas = 6 }, "Replicas"},
 		{"elections take their time", inCluster, func(o *cluster.Options) { o.Election = time.Millisecond }, "Election"},
@@ -407,7 +409,7 @@ func TestOpen_OptionsAreChecked(t *testing.T) {
 			if err == nil {
 				n.Kill()
 			}
-			if err == nil || !strings.Contains(err.Error(), "cluster: "+c.want+":") {
+			if e, ok := errors.AsType[*cluster.OptionError](err); !ok || e.Option != c.want || !strings.HasPrefix(err.Error(), "cluster: "+c.want+": ") {
 				t.Errorf("got %v, want an error about %s", err, c.want)
 			}
 		})

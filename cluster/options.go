@@ -3,7 +3,6 @@ package cluster
 import (
 	"cmp"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"regexp"
@@ -131,36 +130,53 @@ func (o *Options) clustered() bool { return o.Listen != "" }
 // own is the address at which others reach the node.
 func (o *Options) own() string { return cmp.Or(o.Advertise, o.Listen) }
 
+// An OptionError says which of the [Options] is wrong.
+type OptionError struct {
+	Option string // the name of its field
+	Err    error  // what is wrong with it, and what to do
+}
+
+// Error returns one line.
+func (e *OptionError) Error() string { return "cluster: " + e.Option + ": " + e.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (e *OptionError) Unwrap() error { return e.Err }
+
+// wrong returns an OptionError.
+func wrong(option, format string, args ...any) error {
+	return &OptionError{option, fmt.Errorf(format, args...)}
+}
+
 // check says which field is wrong.
 func (o *Options) check() error {
 	switch {
 	case !nodeName.MatchString(o.Node):
-		return fmt.Errorf("cluster: Node: %q is not a name of letters, digits, - and _", o.Node)
+		return wrong("Node", "%q is not a name of letters, digits, - and _", o.Node)
 	case o.Dir == "" && !o.FrontOnly:
-		return errors.New("cluster: Dir: a node that stores needs a folder")
+		return wrong("Dir", "a node that stores needs a folder")
 	case o.Shards < 1 || o.Shards > maxShards:
-		return fmt.Errorf("cluster: Shards: %d is not in 1 to %d", o.Shards, maxShards)
+		return wrong("Shards", "%d is not in 1 to %d", o.Shards, maxShards)
 	case o.Replicas < 1 || o.Replicas > maxReplicas:
-		return fmt.Errorf("cluster: Replicas: %d is not in 1 to %d", o.Replicas, maxReplicas)
+		return wrong("Replicas", "%d is not in 1 to %d", o.Replicas, maxReplicas)
 	case o.Election < minElection || o.Election > maxElection:
-		return fmt.Errorf("cluster: Election: %v is not in %v to %v", o.Election, minElection, maxElection)
+		return wrong("Election", "%v is not in %v to %v", o.Election, minElection, maxElection)
 	case o.SyncInterval < 0:
-		return fmt.Errorf("cluster: SyncInterval: %v is negative", o.SyncInterval)
+		return wrong("SyncInterval", "%v is negative", o.SyncInterval)
 	case o.Scrub < 0:
-		return fmt.Errorf("cluster: Scrub: %d is negative", o.Scrub)
+		return wrong("Scrub", "%d is negative", o.Scrub)
 	case o.AppendTimeout < 0:
-		return fmt.Errorf("cluster: AppendTimeout: %v is negative", o.AppendTimeout)
+		return wrong("AppendTimeout", "%v is negative", o.AppendTimeout)
 	case o.AcceptAfter < 0:
-		return fmt.Errorf("cluster: AcceptAfter: %v is negative", o.AcceptAfter)
+		return wrong("AcceptAfter", "%v is negative", o.AcceptAfter)
 	}
 	if o.clustered() {
 		return o.checkCluster()
 	}
 	switch {
 	case o.FrontOnly:
-		return errors.New("cluster: FrontOnly: a front-only node needs Listen, ClusterName, Secret and Seeds")
+		return wrong("FrontOnly", "a front-only node needs Listen, ClusterName, Secret and Seeds")
 	case len(o.Seeds) > 0:
-		return errors.New("cluster: Seeds: seeds are given but Listen is empty")
+		return wrong("Seeds", "seeds are given but Listen is empty")
 	}
 	return nil
 }
@@ -169,22 +185,22 @@ func (o *Options) check() error {
 func (o *Options) checkCluster() error {
 	switch {
 	case !nodeName.MatchString(o.ClusterName):
-		return fmt.Errorf("cluster: ClusterName: %q is not a name of letters, digits, - and _", o.ClusterName)
+		return wrong("ClusterName", "%q is not a name of letters, digits, - and _", o.ClusterName)
 	case o.Secret == "":
-		return errors.New("cluster: Secret: a cluster needs a secret, the same on all nodes")
+		return wrong("Secret", "a cluster needs a secret, the same on all nodes")
 	case len(o.Seeds) == 0:
-		return errors.New("cluster: Seeds: a cluster needs seeds")
+		return wrong("Seeds", "a cluster needs seeds")
 	}
 	_, port, err := net.SplitHostPort(o.Listen)
 	if err != nil {
-		return fmt.Errorf("cluster: Listen: %w", err)
+		return wrong("Listen", "%w", err)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return fmt.Errorf("cluster: Listen: %q has no port number: the other nodes must know it", o.Listen)
+		return wrong("Listen", "%q has no port number: the other nodes must know it", o.Listen)
 	}
 	if o.Advertise != "" {
 		if _, _, err := net.SplitHostPort(o.Advertise); err != nil {
-			return fmt.Errorf("cluster: Advertise: %w", err)
+			return wrong("Advertise", "%w", err)
 		}
 	}
 	return nil

@@ -18,7 +18,7 @@ type resolver func(ctx context.Context, host string) ([]string, error)
 func seedAddrs(ctx context.Context, seeds []string, own string, lookup resolver) ([]string, error) {
 	ownHost, ownPort, err := net.SplitHostPort(own)
 	if err != nil {
-		return nil, fmt.Errorf("cluster: Advertise: %w", err)
+		return nil, wrong("Advertise", "%w", err)
 	}
 	mine := ownAddrs(ctx, ownHost, lookup)
 	var addrs []string
@@ -30,7 +30,7 @@ func seedAddrs(ctx context.Context, seeds []string, own string, lookup resolver)
 		for _, hp := range list {
 			host, port, err := net.SplitHostPort(hp)
 			if err != nil {
-				return nil, fmt.Errorf("cluster: Seeds: %w", err)
+				return nil, wrong("Seeds", "%w", err)
 			}
 			for _, h := range others(ctx, host, port == ownPort, mine, lookup) {
 				addrs = append(addrs, net.JoinHostPort(h, port))
@@ -49,7 +49,7 @@ func checkSeeds(ctx context.Context, o Options, lookup resolver) error {
 	}
 	addrs, err := seedAddrs(ctx, o.Seeds, o.own(), lookup)
 	if err == nil && len(addrs) == 0 {
-		err = fmt.Errorf("cluster: Seeds: %s: this is the node itself: add the address of another one, or run the node alone, without a cluster address",
+		err = wrong("Seeds", "%s: this is the node itself: add the address of another one, or run the node alone, without a cluster address",
 			strings.Join(o.Seeds, ","))
 	}
 	return err
@@ -93,11 +93,11 @@ func parseSeed(seed, defaultPort string) ([]string, error) {
 			part = strings.TrimSuffix(part, "/")
 		}
 		if part == "" {
-			return nil, fmt.Errorf("cluster: Seeds: %q has an empty address: write for example a:6222,b:6222", seed)
+			return nil, wrong("Seeds", "%q has an empty address: write for example a:6222,b:6222", seed)
 		}
 		part, err := withPort(part, defaultPort)
 		if err != nil {
-			return nil, fmt.Errorf("cluster: Seeds: %w: write for example a:6222 or static:(tcp://a:6222,tcp://b:6222)", err)
+			return nil, wrong("Seeds", "%w: write for example a:6222 or static:(tcp://a:6222,tcp://b:6222)", err)
 		}
 		addrs = append(addrs, part)
 	}

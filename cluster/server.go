@@ -151,11 +151,11 @@ func (e *embedded) options(ctx context.Context, o Options, lookup resolver) (*se
 func (e *embedded) clusterOptions(ctx context.Context, so *server.Options, o Options, lookup resolver) error {
 	host, portText, err := net.SplitHostPort(o.Listen)
 	if err != nil {
-		return fmt.Errorf("cluster: Listen: %w", err)
+		return wrong("Listen", "%w", err)
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil || port == 0 {
-		return fmt.Errorf("cluster: Listen: %q has no port number: the other nodes must know it", o.Listen)
+		return wrong("Listen", "%q has no port number: the other nodes must know it", o.Listen)
 	}
 	if host == "" {
 		host = "0.0.0.0"

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/selvedge-mq/selvedge/cluster"
@@ -32,9 +33,26 @@ type clusterFabric struct {
 func openCluster(ctx context.Context, n *Node) (fabric, error) {
 	node, err := cluster.Open(ctx, clusterOptions(n))
 	if err != nil {
-		return nil, err
+		return nil, spelled(err)
 	}
 	return clusterFabric{node}, nil
+}
+
+// clusterSettings are the settings behind the options of the cluster.
+var clusterSettings = map[string]string{
+	"Node": "node", "Dir": "data", "FrontOnly": "storage", "Replicas": "replicas", "Shards": "shards", "SyncInterval": "sync",
+	"Election": "election", "AppendTimeout": "append-timeout", "Scrub": "scrub",
+	"Listen": "cluster", "Advertise": "advertise", "ClusterName": "cluster-name", "Secret": "secret", "Seeds": "seeds",
+}
+
+// spelled has an error about an option of the cluster say how its setting is spelled.
+func spelled(err error) error {
+	if e, ok := errors.AsType[*cluster.OptionError](err); ok {
+		if setting := clusterSettings[e.Option]; setting != "" {
+			return &config.Error{Setting: setting, Err: e.Err}
+		}
+	}
+	return err
 }
 
 func clusterOptions(n *Node) cluster.Options {

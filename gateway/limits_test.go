@@ -55,6 +55,39 @@ func TestEveryLimitIsReachedByASetting(t *testing.T) {
 	}
 }
 
+// A cluster whose only seed is the node itself was refused in the words of its options,
+// which are no settings.
+func TestErrorsOfTheClusterNameTheSetting(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(c *config.Config)
+		want   string
+	}{
+		{"seeds", func(c *config.Config) { c.Seeds = config.List{c.Cluster} }, "seeds: 127.0.0.1:6222: this is the node itself: add the address of another one, or run the node alone, without a cluster address (set it by --seeds, SELVEDGE_SEEDS or seeds: in the file)"},
+		{"a seed", func(c *config.Config) { c.Seeds = config.List{"b:x"} }, `seeds: "b:x" is not host:port with a port from 1 to 65535: write for example a:6222 or static:(tcp://a:6222,tcp://b:6222) (set it by --seeds, SELVEDGE_SEEDS or seeds: in the file)`},
+		{"the address", func(c *config.Config) { c.Cluster = ":0" }, `cluster: ":0" has no port number: the other nodes must know it (set it by --cluster, SELVEDGE_CLUSTER or cluster: in the file)`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := newTestConfig(t, func(c *config.Config) {
+				c.Cluster, c.ClusterName, c.Secret, c.Seeds = "127.0.0.1:6222", "c", "0123456789abcdef", config.List{"b:6222"}
+				tt.change(c)
+			})
+			m, registry := newMetrics("n1", "test")
+			n := &Node{cfg: c, status: &status{}, disk: newDisk(c, m, zerolog.Nop()), registry: registry, base: zerolog.Nop()}
+			_, err := openCluster(t.Context(), n)
+			if err == nil || err.Error() != tt.want {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
+	}
+	known := config.Settings()
+	for option, setting := range clusterSettings {
+		if !slices.ContainsFunc(known, func(s config.Setting) bool { return s.Name == setting }) {
+			t.Errorf("option %s: there is no setting %s", option, setting)
+		}
+	}
+}
+
 // TestTheGreatestMessageFitsIntoARecord: what the settings allow, the engine takes.
 func TestTheGreatestMessageFitsIntoARecord(t *testing.T) {
 	for _, env := range []map[string]string{
