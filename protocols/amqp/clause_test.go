@@ -128,6 +128,7 @@ func TestTransport_2_6_13_RoomForSuspended(t *testing.T)     { script(t, "resume
 func TestTransport_2_6_13_ResumedFromTheLiving(t *testing.T) { script(t, "resumestolen") }
 
 func TestTransactions_4_4_2_SettlementsThatFail(t *testing.T) { script(t, "txsettle") }
+func TestTransactions_4_4_2_NothingUnsettled(t *testing.T)    { script(t, "txnothing") }
 
 func TestTransport_2_3_1_Edges(t *testing.T)                      { script(t, "frameedges") }
 func TestTypes_1_6_BombsEndTheirConnection(t *testing.T)          { script(t, "framebombs") }

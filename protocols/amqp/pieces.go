@@ -49,13 +49,15 @@ func (t *cut) reading(id uint32) *pieces {
 // say keeps what the client says of the delivery until it has all of it. What it said
 // in a transaction stands until that ends.
 func (k *pieces) say(e early) {
-	switch {
-	case k.early != nil && k.early.txn != nil:
-		k.early.settled = k.early.settled || e.settled && e.txn == nil
-	case e.txn == nil:
-		k.early = &e
-	case k.early == nil:
-		k.early = &e
+	if k.early != nil && (k.early.txn != nil || e.txn != nil) {
+		if e.txn != nil && e.txn != k.early.txn {
+			e.txn.fail(taken(k.l.cut.id))
+		}
+		k.early.settled = k.early.settled || e.settled
+		return
+	}
+	k.early = &e
+	if e.txn != nil {
 		e.txn.touched = k.l.s.c.now
 		e.txn.early = append(e.txn.early, k)
 	}

@@ -8,6 +8,32 @@ import (
 // span is a range of delivery-ids, both ends included, that does not wrap.
 type span struct{ first, last uint32 }
 
+// between are delivery-ids of which none lies outside of first to last, both included.
+type between struct {
+	first, last uint32
+	any         bool
+}
+
+// widest is how far apart two ids may be that are still compared.
+const widest = 1 << 30
+
+// add puts an id in that is behind all others; the first ones are forgotten when they
+// are too far away.
+func (b *between) add(id uint32) {
+	if !b.any {
+		b.first, b.any = id, true
+	}
+	b.last = id
+	if b.last-b.first > widest {
+		b.first = b.last - widest
+	}
+}
+
+// meets says whether there may be ids in a range.
+func (b *between) meets(first, last uint32) bool {
+	return b.any && !before(last, b.first) && !before(b.last, first)
+}
+
 // spans gathers delivery-ids that share one state, so that they are answered in
 // as few dispositions as possible. [transport 2.7.6]
 type spans []span

@@ -42,3 +42,27 @@ func TestSpansHoldWhatWasAdded(t *testing.T) {
 		}
 	})
 }
+
+func TestBetween(t *testing.T) {
+	var b between
+	if b.meets(0, math.MaxUint32) {
+		t.Error("nothing meets a range")
+	}
+	for _, id := range []uint32{math.MaxUint32 - 1, 2} {
+		b.add(id)
+	}
+	for _, r := range []struct {
+		first, last uint32
+		want        bool
+	}{{2, 2, true}, {3, 9, false}, {math.MaxUint32 - 9, math.MaxUint32 - 2, false}, {math.MaxUint32 - 9, math.MaxUint32 - 1, true}, {0, 1, true}} {
+		if got := b.meets(r.first, r.last); got != r.want {
+			t.Errorf("%d to %d: got %v, want %v", r.first, r.last, got, r.want)
+		}
+	}
+	for id := uint32(2); id < 1<<31+widest; id += widest {
+		b.add(id)
+	}
+	if b.meets(2, 2) || !b.meets(b.last-1, b.last-1) {
+		t.Errorf("got %d to %d, want the last %d ids alone", b.first, b.last, widest)
+	}
+}

@@ -31,6 +31,7 @@ type session struct {
 
 	nextDelivery uint32    // next delivery-id of a transfer to the peer
 	unsettled    unsettled // transfers to the peer
+	sentSettled  between   // transfers to the peer that went out settled lie between these
 	sends        int       // transfers from the peer that the engine has not judged
 
 	answers   answers      // dispositions owed

@@ -183,7 +183,9 @@ func (s *session) onDisposition(d *frames.Disposition) *breach {
 	if !terminal && !d.Settled {
 		return nil // [messaging 3.4.1] progress
 	}
+	found := false
 	s.unsettled.each(d.First, d.Last, func(id uint32, it sent) {
+		found = true
 		outcome := o
 		if !terminal {
 			outcome = it.link.byDefault
@@ -197,6 +199,9 @@ func (s *session) onDisposition(d *frames.Disposition) *breach {
 			s.settle(id, it, outcome, d.Settled)
 		}
 	})
+	if !found && t != nil {
+		s.settlesNothing(t, d.First, d.Last)
+	}
 	return nil
 }
 

@@ -122,9 +122,31 @@ func (p *posting) judged(rs []routing.Result) {
 	p.txn.finish()
 }
 
+// taken is why a transaction can only roll back that is to settle what has an outcome
+// already. [transactions 4.4.2]
+func taken(id uint32) *frames.Error {
+	return frames.Errorf(frames.IllegalState, "delivery %d of the transaction has an outcome already, or in another one", id)
+}
+
+// settlesNothing marks a transaction that was to settle deliveries of which none is
+// unsettled: what the client relies on cannot take effect with the rest of it. Those
+// that were sent settled need no outcome. [transactions 4.4.2]
+func (s *session) settlesNothing(t *txn, first, last uint32) {
+	if s.sentSettled.meets(first, last) {
+		return
+	}
+	t.fail(frames.Errorf(frames.IllegalState, "of the deliveries %d to %d, which the transaction was to settle, none is unsettled", first, last))
+}
+
 // retire settles a delivery within the transaction. [transactions 4.4.2]
 func (s *session) retire(id uint32, it sent, t *txn, o routing.Outcome, settled bool) {
 	if it.told != 0 || it.txn != nil {
+		if it.txn != t {
+			t.fail(taken(id))
+		}
+		if settled { // what was said first decides, and the client has forgotten it
+			s.unsettled.remove(id)
+		}
 		return
 	}
 	if s.c.retired >= maxRetired {

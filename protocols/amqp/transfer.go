@@ -141,7 +141,9 @@ func (l *sending) begin() {
 	if k := l.cut.pieces; k != nil {
 		k.l, k.tag = l, d.Tag
 	}
-	if !l.presettled {
+	if l.presettled {
+		s.sentSettled.add(id)
+	} else {
 		s.unsettled.add(id, sent{link: l, tag: d.Tag})
 	}
 	s.c.counts.sent++
