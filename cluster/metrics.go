@@ -23,6 +23,7 @@ type metrics struct {
 	scrubbed      prometheus.Counter
 	scrubDone     prometheus.Gauge
 	refused       *prometheus.CounterVec
+	routeErrors   prometheus.Counter
 }
 
 // newMetrics makes the collectors and registers them, if r is not nil.
@@ -55,11 +56,14 @@ func newMetrics(r prometheus.Registerer, n *Node) (*metrics, error) {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "selvedge_fabric_refused_nodes_total", Help: "Connections of nodes that were refused, by what differs: the cluster's name, its secret, or none shown.",
 		}, []string{"differs"}),
+		routeErrors: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "selvedge_fabric_route_errors_total", Help: "Errors of connections with other nodes, or of strangers at their port: no TLS, or not a word of a node.",
+		}),
 	}
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.appends, m.appendBytes, m.appendTime, m.leaderChanges, m.scanned, m.scrubbed, m.scrubDone, m.refused, newShardCollector(n)} {
+	for _, c := range []prometheus.Collector{m.appends, m.appendBytes, m.appendTime, m.leaderChanges, m.scanned, m.scrubbed, m.scrubDone, m.refused, m.routeErrors, newShardCollector(n)} {
 		if err := r.Register(c); err != nil {
 			m.close()
 			return nil, fmt.Errorf("cluster: register metrics: %w", err)

@@ -7,10 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"encoding/hex"
-	"maps"
-	"net"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -35,27 +32,13 @@ func randomSession() uint64 {
 	return binary.BigEndian.Uint64(b[:]) | 1
 }
 
-// Bounds of the log lines about refusals.
-const (
-	refusalEvery = time.Second // between two lines about one host
-	refusalHosts = 256         // that have lines of their own; the others share one
-)
-
 // routeAuth admits the nodes of this cluster, and says why it refuses others: once a
 // second at most of each host, for anybody who reaches the port can have it refuse.
 type routeAuth struct {
 	user, password string
 	log            zerolog.Logger
 	metrics        *metrics
-
-	mu    sync.Mutex
-	hosts map[string]*refusals // nil until the first refusal
-}
-
-// refusals are those of one host.
-type refusals struct {
-	told       time.Time
-	suppressed int // since then
+	brake          brake
 }
 
 var _ server.Authentication = (*routeAuth)(nil)
@@ -79,43 +62,11 @@ func (a *routeAuth) Check(c server.ClientAuthentication) bool {
 	if addr := c.RemoteAddress(); addr != nil {
 		remote = addr.String()
 	}
-	if suppressed, tell := a.tells(remote, time.Now()); tell {
+	if suppressed, tell := a.brake.tells(remote, time.Now()); tell {
 		a.log.Warn().Str("reason", reason).Str("cluster", a.user).Str("remote", remote).
 			Int("suppressed", suppressed).Msg("refused a node")
 	}
 	return false
-}
-
-// tells says whether a refusal is logged, and how many of that host were not since the
-// last line about it. Those of hosts that are not tried again are in the metric alone.
-func (a *routeAuth) tells(remote string, now time.Time) (suppressed int, tell bool) {
-	host, _, err := net.SplitHostPort(remote)
-	if err != nil {
-		host = remote
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	over := func(_ string, r *refusals) bool { return now.Sub(r.told) >= refusalEvery }
-	if a.hosts[host] == nil && len(a.hosts) >= refusalHosts {
-		maps.DeleteFunc(a.hosts, over)
-	}
-	if a.hosts == nil {
-		a.hosts = make(map[string]*refusals)
-	}
-	if a.hosts[host] == nil && len(a.hosts) >= refusalHosts {
-		host = "" // shared
-	}
-	r := a.hosts[host]
-	if r == nil {
-		r = &refusals{}
-		a.hosts[host] = r
-	}
-	if !over(host, r) {
-		r.suppressed++
-		return 0, false
-	}
-	suppressed, *r = r.suppressed, refusals{told: now}
-	return suppressed, true
 }
 
 // routeURL is where a node is dialed.

@@ -67,9 +67,9 @@ func TestRouteAuth_RefusalsAreToldOnceASecond(t *testing.T) {
 			t.Errorf("got %v counted, want 105", got)
 		}
 		for port := range 2 * refusalHosts {
-			a.tells(net.JoinHostPort("host"+strconv.Itoa(port), "1"), time.Now())
+			a.brake.tells(net.JoinHostPort("host"+strconv.Itoa(port), "1"), time.Now())
 		}
-		if got := len(a.hosts); got > refusalHosts+1 {
+		if got := len(a.brake.hosts); got > refusalHosts+1 {
 			t.Errorf("got %d hosts remembered, want %d at most", got, refusalHosts+1)
 		}
 	})

@@ -59,7 +59,7 @@ func startServer(ctx context.Context, o Options, m *metrics, lookup resolver) (*
 	if o.clustered() {
 		setTimers(o.Election)
 	}
-	e := &embedded{log: newServerLog(o.Log), metrics: m, secret: randomSecret()}
+	e := &embedded{log: newServerLog(o.Log, m), metrics: m, secret: randomSecret()}
 	so, err := e.options(ctx, o, lookup)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -22,7 +23,9 @@ var ErrStorage = errors.New("cluster: the logs cannot be written")
 // its own life, so they are debug here; what an operator must know is told by
 // the node itself.
 type serverLog struct {
-	log zerolog.Logger
+	log     zerolog.Logger
+	metrics *metrics
+	brake   brake // of what strangers at the port for other nodes provoke
 
 	// refused says that another node refuses this one.
 	refused atomic.Bool
@@ -35,8 +38,10 @@ type serverLog struct {
 	failed chan struct{} // closed with the first failure
 }
 
-func newServerLog(log zerolog.Logger) *serverLog {
-	return &serverLog{log: log.With().Str("part", "fabric").Logger(), failed: make(chan struct{}), doubts: make(chan string, mostDoubts)}
+func newServerLog(log zerolog.Logger, m *metrics) *serverLog {
+	return &serverLog{
+		log: log.With().Str("part", "fabric").Logger(), metrics: m, failed: make(chan struct{}), doubts: make(chan string, mostDoubts),
+	}
 }
 
 // Noticef passes a notice on.
@@ -139,6 +144,7 @@ var rules = []rule{
 	{"Error trying to connect to route", zerolog.DebugLevel, ""},
 	{"authentication error", zerolog.DebugLevel, ""}, // told by routeAuth with the reason
 	{"handshake error: EOF", zerolog.DebugLevel, ""}, // of a node that looked whether anybody is there
+	{"TLS route handshake error", zerolog.WarnLevel, "no tls with a node"},
 	{"i/o timeout", zerolog.DebugLevel, ""},
 	{"connection reset by peer", zerolog.DebugLevel, ""},
 	{"connection refused", zerolog.DebugLevel, ""},
@@ -176,5 +182,20 @@ func (l *serverLog) write(level zerolog.Level, format string, v []any) {
 	if msg == "" {
 		msg = "server"
 	}
+	if level >= zerolog.WarnLevel {
+		if remote, _, ok := strings.Cut(text, " - rid:"); ok {
+			l.ofConnection(level, remote, text, msg)
+			return
+		}
+	}
 	l.log.WithLevel(level).Str("text", text).Msg(msg)
+}
+
+// ofConnection logs a message about a connection with another node, once a second at
+// most of each host: whoever reaches the port has the server write one for each try.
+func (l *serverLog) ofConnection(level zerolog.Level, remote, text, msg string) {
+	l.metrics.routeErrors.Inc()
+	if suppressed, tell := l.brake.tells(remote, time.Now()); tell {
+		l.log.WithLevel(level).Str("text", text).Str("remote", remote).Int("suppressed", suppressed).Msg(msg)
+	}
 }

@@ -6,10 +6,25 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+
+	"github.com/selvedge-mq/selvedge/internal/linetest"
+	"github.com/selvedge-mq/selvedge/internal/metrictest"
 )
+
+func newTestServerLog(t *testing.T, log zerolog.Logger) *serverLog {
+	t.Helper()
+	m, err := newMetrics(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newServerLog(log, m)
+}
 
 func TestServerLog(t *testing.T) {
 	type line struct{ Level, Message, Text string }
@@ -33,11 +48,16 @@ func TestServerLog(t *testing.T) {
 			&line{"error", "another node has this node's name: give each a name of its own", "127.0.0.1:1 - rid:1 - Remote server has a duplicate name: \"n1\""},
 		},
 		{"a node that looked whether anybody is there is a detail", func(l *serverLog) { l.Errorf("TLS route handshake error: EOF") }, nil},
+		{
+			"a connection without TLS is a warning, with where it comes from",
+			func(l *serverLog) { l.Errorf("127.0.0.1:1 - rid:7 - TLS route handshake error: tls: no") },
+			&line{"warn", "no tls with a node", "127.0.0.1:1 - rid:7 - TLS route handshake error: tls: no"},
+		},
 		{"a rule never raises a level", func(l *serverLog) { l.Noticef("Slow Consumer") }, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var b bytes.Buffer
-			c.call(newServerLog(zerolog.New(&b).Level(zerolog.InfoLevel)))
+			c.call(newTestServerLog(t, zerolog.New(&b).Level(zerolog.InfoLevel)))
 			var got *line
 			if b.Len() > 0 {
 				got = &line{}
@@ -52,8 +72,44 @@ func TestServerLog(t *testing.T) {
 	}
 }
 
+// A scan of the port for other nodes was an error in the log for each connection.
+func TestServerLog_StrangersAreToldOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := &linetest.Lines{}
+		l := newTestServerLog(t, zerolog.New(lines))
+		knock := func(times int, host string) {
+			for port := range times {
+				l.Errorf("%s:%d - rid:%d - TLS route handshake error: tls: first record does not look like a TLS handshake", host, 1000+port, port)
+				l.Errorf("%s:%d - rid:%d - invalid character 'b' looking for beginning of object key string", host, 2000+port, port)
+			}
+		}
+		want := func(n int, texts ...string) {
+			t.Helper()
+			if got := lines.Count(texts...); got != n {
+				t.Errorf("got %d lines with %q, want %d:\n%s", got, texts, n, lines)
+			}
+		}
+		knock(50, "10.0.0.1")
+		knock(3, "[fd00::1]")
+		want(1, `"remote":"10.0.0.1:1000"`, `"suppressed":0`)
+		want(1, `"remote":"[fd00::1]:1000"`, `"suppressed":0`)
+		<-time.After(refusalEvery)
+		knock(1, "10.0.0.1")
+		want(1, `"remote":"10.0.0.1:1000"`, `"suppressed":99`)
+		want(3, "rid:")
+		counted := prometheus.NewPedanticRegistry()
+		counted.MustRegister(l.metrics.routeErrors)
+		if got := metrictest.Value(t, counted, "selvedge_fabric_route_errors_total"); got != 108 {
+			t.Errorf("got %v counted, want 108", got)
+		}
+		l.Errorf("disk broke")
+		l.Errorf("disk broke")
+		want(2, "disk broke")
+	})
+}
+
 func TestServerLog_FatalIsKept(t *testing.T) {
-	l := newServerLog(zerolog.Nop())
+	l := newTestServerLog(t, zerolog.Nop())
 	if err := l.err(); err != nil {
 		t.Errorf("got %v before anything failed", err)
 	}
@@ -80,7 +136,7 @@ func TestServerLog_WriteErrorIsKept(t *testing.T) {
 		{"Error trying to connect to route (attempt 1)", false},
 	} {
 		t.Run(c.text, func(t *testing.T) {
-			l := newServerLog(zerolog.Nop())
+			l := newTestServerLog(t, zerolog.Nop())
 			l.Errorf("%s", c.text)
 			if err := l.err(); errors.Is(err, ErrStorage) != c.kept {
 				t.Errorf("got %v, want it kept: %v", err, c.kept)
@@ -104,7 +160,7 @@ func TestServerLog_DamageIsDoubted(t *testing.T) {
 		{"something else", "Filestore [S1] WriteFullState took 2s (1 bytes)", -1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l := newServerLog(zerolog.Nop())
+			l := newTestServerLog(t, zerolog.Nop())
 			for range mostDoubts + 1 { // it does not block
 				l.Warnf("%s", c.line)
 			}
