@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 // client is a connection that counts against the limits.
@@ -14,8 +16,15 @@ type client struct {
 	admitted atomic.Bool // it has logged in, or need not
 
 	// Under the mutex of conns.
-	addr netip.Addr
-	user string
+	addr   netip.Addr
+	user   string
+	socket socketConn // below everything; nil: not known
+}
+
+// socketConn is a connection that the kernel knows.
+type socketConn interface {
+	net.Conn
+	syscall.Conn
 }
 
 // conns are live connections, with their limits. A limit of 0 for an address or
@@ -62,6 +71,26 @@ func (c *conns) locate(cl *client, addr netip.Addr) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.place(cl, addr)
+}
+
+// over says on which socket a connection is, if nc is one.
+func (c *conns) over(cl *client, nc net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cl.socket, _ = nc.(socketConn)
+}
+
+// sockets returns the live connections whose sockets are known.
+func (c *conns) sockets() map[*client]socketConn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := make(map[*client]socketConn, len(c.live))
+	for cl := range c.live {
+		if cl.socket != nil {
+			known[cl] = cl.socket
+		}
+	}
+	return known
 }
 
 // place does what locate does, under the mutex.

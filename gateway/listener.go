@@ -25,6 +25,14 @@ const (
 	maxAcceptPause = time.Second
 )
 
+// Keep-alives of a connection on which nothing is under way: its host is gone when it
+// answers none for a minute.
+const (
+	keepIdle  = 30 * time.Second
+	keepEvery = 10 * time.Second
+	keepCount = 3
+)
+
 // listener is an open port.
 type listener struct {
 	port     config.Listener
@@ -45,7 +53,7 @@ type frontSet map[string]protocols.Frontend
 // listen opens a port. The error names the setting that chose it.
 func listen(ctx context.Context, port config.Listener) (net.Listener, error) {
 	lc := net.ListenConfig{KeepAliveConfig: net.KeepAliveConfig{
-		Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3,
+		Enable: true, Idle: keepIdle, Interval: keepEvery, Count: keepCount,
 	}}
 	ln, err := lc.Listen(ctx, "tcp", port.Address)
 	if err != nil {
@@ -90,6 +98,7 @@ func (l *listener) admit(ctx context.Context, nc net.Conn) {
 		l.refuse(nc, why, nil)
 		return
 	}
+	l.conns.over(cl, nc)
 	l.wg.Go(func() {
 		defer l.conns.remove(cl)
 		if front, ctx, nc := l.arrive(ctx, cl, nc); front != nil {

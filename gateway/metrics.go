@@ -30,6 +30,7 @@ type metrics struct {
 	expiry   *prometheus.GaugeVec
 	full     prometheus.Counter
 	refusing prometheus.Gauge
+	vanished prometheus.Counter
 }
 
 func newMetrics(node, version string) (*metrics, *prometheus.Registry) {
@@ -51,6 +52,9 @@ func newMetrics(node, version string) (*metrics, *prometheus.Registry) {
 		reloads:  counter("selvedge_gateway_reloads_total", "Reloads of users and rules, by their outcome.", "outcome"),
 		full: f.NewCounter(prometheus.CounterOpts{
 			Name: "selvedge_gateway_sends_refused_total", Help: "Sends that were refused because a disk of the cluster is nearly full.",
+		}),
+		vanished: f.NewCounter(prometheus.CounterOpts{
+			Name: "selvedge_gateway_connections_vanished_total", Help: "Client connections that were ended because their hosts acknowledged nothing of what they were sent.",
 		}),
 		refusing: f.NewGauge(prometheus.GaugeOpts{
 			Name: "selvedge_gateway_refusing_sends", Help: "1 while the node refuses messages because a disk of the cluster is nearly full.",

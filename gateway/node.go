@@ -183,6 +183,8 @@ func (n *Node) start(ctx, life context.Context) error {
 // watch starts what looks at the world around the node until life ends.
 func (n *Node) watch(life context.Context) {
 	n.wg.Go(func() { n.disk.run(life) })
+	hosts := &hosts{conns: n.conns, after: keepIdle + keepCount*keepEvery, metrics: n.metrics, log: n.log}
+	n.wg.Go(func() { hosts.run(life) })
 	if n.load != nil {
 		n.wg.Go(func() { n.follow(life) })
 	}

@@ -69,6 +69,7 @@ func (s *web) upgrade(life context.Context, protocol string) http.HandlerFunc {
 			return
 		}
 		defer s.conns.remove(cl)
+		s.conns.over(cl, v.raw)
 		nc, err := websock.Accept(w, r, v.LocalAddr(), v.RemoteAddr(), o)
 		if err != nil {
 			v.from.metrics.refuse(protocol, refusedHandshake)

@@ -183,3 +183,22 @@ func TestAClosedWindowGivesTheRoomUp(t *testing.T) {
 		c.inOrder(count)
 	})
 }
+
+// A client whose host has gone while it is written to has the time to take one write, or
+// the idle time-out if that is over before; then its messages are free.
+func TestTransport_2_4_5_AClientThatVanishesWhileItIsWrittenTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broker, c := roomy(t, frames.SenderUnsettled)
+		fill(broker, "q", 50)
+		c.grant(0, 100, false)
+		synctest.Wait() // the writer is stuck
+		if left := broker.Depth(routing.Queue("q")); left == 50 {
+			t.Error("got nothing handed out")
+		}
+		<-time.After(writeTimeout + 2*closeGrace)
+		synctest.Wait()
+		if r := broker.Record(); r.Sessions != 0 || broker.Depth(routing.Queue("q")) != 50 {
+			t.Errorf("got %d sessions and %d messages back, want the end and all 50", r.Sessions, broker.Depth(routing.Queue("q")))
+		}
+	})
+}

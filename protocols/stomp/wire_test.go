@@ -331,6 +331,32 @@ func TestSTOMP_Limit_05_AClientThatReadsNothingLosesItsMessages(t *testing.T) {
 	}
 }
 
+// A client whose host has gone while it is written to is found by its heart-beats: the
+// write that waits holds nothing up.
+func TestSTOMP_HeartBeating_FindsAClientThatVanishesWhileItIsWrittenTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, protocols.Limits{}, prototest.Users{})
+		defer s.close()
+		inject(s, 50, 8000)
+		client, server := net.Pipe()
+		defer client.Close()
+		s.wg.Go(func() { _ = s.fe.Serve(s.ctx, server) })
+		if _, err := io.WriteString(client, "CONNECT\naccept-version:1.2\nheart-beat:10000,0\n\n\x00SUBSCRIBE\nid:1\ndestination:/queue/q\nack:client\n\n\x00"); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(20 * time.Second)
+		synctest.Wait()
+		if left := s.broker.Depth(routing.Queue("q")); left == 50 {
+			t.Error("got all messages back before two intervals were over")
+		}
+		<-time.After(time.Second + closeTime + mutedTime)
+		synctest.Wait()
+		if r := s.broker.Record(); r.Sessions != 0 || s.broker.Depth(routing.Queue("q")) != 50 {
+			t.Errorf("got %d sessions and %d messages back, want the end and all 50", r.Sessions, s.broker.Depth(routing.Queue("q")))
+		}
+	})
+}
+
 // A client that dies loses what was on the wire, and nothing that waited.
 func TestAnAutoSubscriptionConsumesWhatIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
