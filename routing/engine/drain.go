@@ -12,7 +12,7 @@ import (
 // HandOver gives the leadership of this node's shards to other nodes and returns
 // when they lead, or ctx ends. It waits for no client: the requests that are
 // not confirmed are sent to the next leaders. A shard that no other node holds
-// stays here.
+// stays here, and so does one that no other node can lead: that is ErrAlone.
 //
 // A leader that hands over composes nothing more and waits for the answers to its
 // appends, so that the next one finds a log at rest.
@@ -44,17 +44,26 @@ type yielding struct {
 
 // handOver asks the fabric for another leader once this one is at rest.
 func (l *leader) handOver(ctx context.Context) error {
+	if l.e.alone(l.shard, time.Now()) {
+		return ErrAlone
+	}
 	rest := make(chan struct{})
 	if !l.e.atLeader(l.shard, func(l *leader) { l.yield(time.Now(), rest) }) {
 		return nil
 	}
 	ctx, stop := context.WithTimeout(ctx, yieldMost)
 	defer stop()
+	ctx, rested := unless(ctx, func(now time.Time) bool { return l.e.alone(l.shard, now) })
+	defer rested()
 	select {
 	case <-rest:
 	case <-ctx.Done(): // the log is silent: whoever leads next finds out what became of it
 	}
-	if err := l.e.opts.Fabric.Resign(ctx, l.shard); err != nil {
+	err := context.Cause(ctx)
+	if !errors.Is(err, ErrAlone) {
+		err = l.e.opts.Fabric.Resign(ctx, l.shard)
+	}
+	if err != nil {
 		l.e.atLeader(l.shard, func(l *leader) { l.yields = yielding{} })
 		return err
 	}
@@ -74,7 +83,7 @@ func (p *portal) followsAnother(ctx context.Context) error {
 	case <-ch:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 
@@ -107,16 +116,22 @@ func (l *leader) resting() bool {
 }
 
 // Drain waits until every request of this node's clients is confirmed, or ctx
-// ends.
+// ends. It does not wait for what nobody can confirm: that is ErrAlone.
 func (e *Engine) Drain(ctx context.Context) error {
-	var errs []error
-	if err := e.commits.idle(ctx); err != nil {
-		errs = append(errs, err)
+	errs := make([]error, 1+len(e.portals))
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		ctx, stop := unless(ctx, e.aloneInAll)
+		defer stop()
+		errs[0] = e.commits.idle(ctx)
+	})
+	for i, p := range e.portals {
+		wg.Go(func() {
+			ctx, stop := unless(ctx, func(now time.Time) bool { return e.alone(p.shard, now) })
+			defer stop()
+			errs[1+i] = p.idle(ctx)
+		})
 	}
-	for _, p := range e.portals {
-		if err := p.idle(ctx); err != nil {
-			errs = append(errs, err)
-		}
-	}
+	wg.Wait()
 	return errors.Join(errs...)
 }

@@ -186,6 +186,7 @@ type Engine struct {
 	full     map[int]bool      // shards whose logs have no room
 	saidFull map[int]fullWord  // when that was last said aloud
 	peers    map[string]uint64 // nodes that are up, with their sessions
+	changed  time.Time         // when a node last came or went
 	met      map[string]bool   // nodes that were up since this process began, and itself
 	closed   bool
 }

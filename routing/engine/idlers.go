@@ -19,7 +19,7 @@ func (i *idlers) wait(ctx context.Context, box *mailbox.Mailbox[func()]) error {
 	case <-ch:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 

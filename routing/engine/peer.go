@@ -77,7 +77,7 @@ func (e *Engine) isUp(node string, session uint64) bool {
 func (e *Engine) PeerUp(node string, session uint64) {
 	e.gates.letControl(node, true)
 	e.mu.Lock()
-	e.peers[node] = session
+	e.peers[node], e.changed = session, time.Now()
 	e.met[node] = true
 	leaders := slices.Collect(maps.Values(e.leaders))
 	e.mu.Unlock()
@@ -92,6 +92,7 @@ func (e *Engine) PeerUp(node string, session uint64) {
 func (e *Engine) PeerDown(node string, session uint64) {
 	e.mu.Lock()
 	delete(e.peers, node)
+	e.changed = time.Now()
 	leaders := slices.Collect(maps.Values(e.leaders))
 	e.mu.Unlock()
 	e.log.Warn().Str("peer", node).Msg("node is down")
