@@ -122,6 +122,13 @@ func openEngine(n *Node, f fabric) (broker, error) {
 	return engineBroker{e}, nil
 }
 
+// Alone waits until nobody can confirm any of the requests under way, or ctx ends. It is
+// false when they are confirmed.
+func (b engineBroker) Alone(ctx context.Context) bool {
+	err := b.Drain(ctx)
+	return errors.Is(err, engine.ErrAlone) && ctx.Err() == nil
+}
+
 // What the engine takes its time for, unless elections are faster than usual.
 const (
 	longestLease     = 400 * time.Millisecond

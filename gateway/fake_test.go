@@ -116,6 +116,7 @@ func (f *fakeFabric) Close(context.Context) error {
 type fakeBroker struct {
 	diary *diary
 	drain func(ctx context.Context) error
+	alone bool
 
 	mu     sync.Mutex
 	counts counts
@@ -156,6 +157,13 @@ func (b *fakeBroker) Drain(ctx context.Context) error {
 		return b.drain(ctx)
 	}
 	return nil
+}
+
+func (b *fakeBroker) Alone(ctx context.Context) bool {
+	if !b.alone {
+		<-ctx.Done()
+	}
+	return b.alone
 }
 
 func (b *fakeBroker) Close() { b.diary.add("engine closed") }

@@ -82,6 +82,7 @@ func (n *Node) env(port config.Listener, codecs routing.Codecs) protocols.Env {
 		Traces:     n.traces,
 		Authorizer: n.rules,
 		Failover:   func() []string { return n.status.failover(port.Name) },
+		Alone:      n.alone,
 	}
 }
 

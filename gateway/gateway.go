@@ -58,6 +58,8 @@ type broker interface {
 	HandOver(ctx context.Context) error
 	// Drain waits for the confirmation of requests under way.
 	Drain(ctx context.Context) error
+	// Alone waits until nobody can confirm any of the requests under way, or ctx ends.
+	Alone(ctx context.Context) bool
 	Close()
 }
 

@@ -72,13 +72,14 @@ type Node struct {
 	fabric    fabric
 	broker    broker
 	listeners []*listener
+	alone     chan struct{}  // closed when it drains and nobody confirms anything any more
 	ready     time.Time      // when it began to take clients; zero: not yet
 	wg        sync.WaitGroup // of accept loops, HTTP and what watches
 }
 
 // New prepares a node: nothing is started yet.
 func New(o Options) (*Node, error) {
-	n := &Node{cfg: o.Config, version: o.Version, out: o.Out, err: o.Err, load: o.Load, hangup: o.Hangup, table: table(), assemble: realParts()}
+	n := &Node{cfg: o.Config, version: o.Version, out: o.Out, err: o.Err, load: o.Load, hangup: o.Hangup, table: table(), assemble: realParts(), alone: make(chan struct{})}
 	var err error
 	if n.base, err = newLogger(o.Err, n.cfg.LogFormat, n.cfg.LogLevel); err != nil {
 		return nil, err
@@ -298,11 +299,30 @@ func (n *Node) handOver(ctx context.Context, end context.CancelCauseFunc) {
 		n.confirmed(ctx)
 	}
 	end(protocols.ErrDraining)
-	if cut := n.conns.drain(ctx); cut > 0 {
+	stop := n.watchAlone(ctx)
+	cut := n.conns.drain(ctx)
+	stop()
+	if cut > 0 {
 		n.log.Warn().Int("connections", cut).Msg("connections cut off")
 	}
 	if n.broker != nil && !n.confirmed(ctx) {
 		n.log.Warn().Msg("requests of clients that are gone were not confirmed in time")
+	}
+}
+
+// watchAlone tells the connections when nobody will confirm anything any more, until stop is
+// called.
+func (n *Node) watchAlone(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if n.broker != nil && n.broker.Alone(ctx) {
+			close(n.alone)
+		}
+	})
+	return func() {
+		cancel()
+		wg.Wait()
 	}
 }
 

@@ -218,6 +218,50 @@ func TestBusyProducerDoesNotHoldTheDrain(t *testing.T) {
 	}
 }
 
+// stayingFront is a front-end whose connections end when nothing will be confirmed any more.
+type stayingFront struct {
+	fakeFront
+	alone <-chan struct{}
+}
+
+func (f *stayingFront) Serve(ctx context.Context, nc net.Conn) error {
+	defer nc.Close()
+	if _, err := io.CopyN(nc, nc, 1); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	select {
+	case <-f.alone:
+	case <-time.After(confirmFor): // as they do without it
+	}
+	return context.Cause(ctx)
+}
+
+// Connections of the last node that stopped waited for confirmations that nobody could give.
+func TestNodeThatIsAloneKeepsNoConnections(t *testing.T) {
+	for _, alone := range []bool{true, false} {
+		t.Run(fmt.Sprintf("alone %v", alone), func(t *testing.T) {
+			r := newRig(t, newTestConfig(t, nil))
+			r.broker.alone = alone
+			r.node.table[0].open = func(_ *config.Config, _ config.Listener, env protocols.Env) (protocols.Frontend, error) {
+				return &stayingFront{alone: env.Alone}, nil
+			}
+			r.run(t)
+			if line := r.ready(t); knock(t, line.STOMP, "a") != "a" {
+				t.Fatal("got no echo of the STOMP port")
+			}
+			began := time.Now()
+			r.stop()
+			if err := <-r.ended; err != nil {
+				t.Errorf("got %v, want an orderly end", err)
+			}
+			if took := time.Since(began); (took < confirmFor) != alone {
+				t.Errorf("got a drain of %v, want less than %v: %v", took, confirmFor, alone)
+			}
+		})
+	}
+}
+
 func TestNodeWaitsForTheCluster(t *testing.T) {
 	c := newTestConfig(t, nil)
 	r := newRig(t, c)

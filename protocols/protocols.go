@@ -42,6 +42,9 @@ type Env struct {
 	// Failover lists the addresses of other nodes' listeners of this protocol,
 	// as clients reach them ("host:port"); may be nil.
 	Failover func() []string
+	// Alone is closed while the node stops, when nothing that is under way will be
+	// confirmed any more: connections need not wait for it. Nil: that does not happen.
+	Alone <-chan struct{}
 }
 
 // Limits bound what one connection may cost. Zero fields mean the default.

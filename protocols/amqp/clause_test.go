@@ -86,6 +86,7 @@ func TestSecurity_5_3_2_ServerFrame(t *testing.T)             { script(t, "saslo
 func TestSecurity_5_3_1_EmptyFrame(t *testing.T)              { script(t, "saslempty") }
 func TestDrain_ConfirmsFirst(t *testing.T)                    { script(t, "drain") }
 func TestDrain_Grace(t *testing.T)                            { script(t, "draingrace") }
+func TestDrain_Alone(t *testing.T)                            { script(t, "drainalone") }
 func TestTransport_2_4_1_Lost(t *testing.T)                   { script(t, "lost") }
 
 func TestTransactions_4_3_Commit(t *testing.T)                      { script(t, "txcommit") }

@@ -176,6 +176,7 @@ func (c *conn) own(ctx, run context.Context) error {
 	c.clock.hear = time.Now().Add(c.f.o.IdleTimeout / looks)
 	c.clock.arm()
 	stop := ctx.Done()
+	var alone <-chan struct{} // while the node stops
 	for {
 		in, out := c.in, c.out
 		if c.paused() {
@@ -198,8 +199,11 @@ func (c *conn) own(ctx, run context.Context) error {
 		case now := <-c.clock.timer.C:
 			c.tick(now)
 		case <-stop:
-			stop = nil
+			stop, alone = nil, c.f.o.Env.Alone
 			c.drain(context.Cause(ctx))
+		case <-alone:
+			alone = nil
+			c.forsake()
 		case <-run.Done():
 			return context.Cause(run)
 		}
@@ -302,6 +306,13 @@ func (c *conn) drain(cause error) {
 	}
 	c.clock.grace = time.Now().Add(grace)
 	c.clock.arm()
+}
+
+// forsake ends a wait for confirmations, since there will be none any more.
+func (c *conn) forsake() {
+	if c.state == closing || c.state == opened && c.draining {
+		c.graceOver()
+	}
 }
 
 // finish lets the writer write what is left, within the grace time.

@@ -42,6 +42,7 @@ var update = flag.Bool("update", false, "rewrite the answers in testdata/*.txt")
 //	! hold                  see [prototest.Broker.Direct]
 //	! wait 30s              time passes
 //	! drain                 the node drains
+//	! alone                 and nobody confirms anything any more
 //	2> …                    a second client of the same node, and
 //	2! eof                  what happens to it
 //	< …, 2< …               what came back; written by -update
@@ -79,6 +80,7 @@ type player struct {
 	front   *Frontend
 	ctx     context.Context //nolint:containedctx // of every connection of the script
 	drain   func()
+	alone   chan struct{}
 	clients map[string]*actor // by what stands in front of ">"
 	idle    bool              // show empty frames
 }
@@ -94,12 +96,12 @@ type actor struct {
 
 func play(t *testing.T, text string) string {
 	t.Helper()
-	p := &player{t: t, broker: prototest.New(), clients: make(map[string]*actor)}
+	p := &player{t: t, broker: prototest.New(), clients: make(map[string]*actor), alone: make(chan struct{})}
 	defer p.broker.Close()
 	p.broker.ConfirmFirst() // as dispositions are written before transfers
 	o := Options{Env: protocols.Env{
 		Broker: p.broker, Log: zerolog.Nop(), Node: "n1", Version: "0.1.0",
-		Failover: func() []string { return nil },
+		Failover: func() []string { return nil }, Alone: p.alone,
 	}}
 	users := auth{}
 	var out strings.Builder
@@ -356,6 +358,8 @@ func (p *player) event(a *actor, words []string) {
 		<-time.After(d)
 	case "drain":
 		p.drain()
+	case "alone":
+		close(p.alone)
 	case "eof":
 		a.Close()
 	case "inject-raw":

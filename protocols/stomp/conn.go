@@ -217,6 +217,7 @@ func (c *conn) run(ctx context.Context) error {
 	timer := time.NewTimer(c.fe.limits.LoginTimeout)
 	defer timer.Stop()
 	done := ctx.Done()
+	var alone <-chan struct{} // while the node stops
 	for {
 		now := time.Now()
 		c.m.now, c.m.tracing = now.UnixMilli(), c.m.traced()
@@ -246,8 +247,11 @@ func (c *conn) run(ctx context.Context) error {
 			if err := context.Cause(ctx); !errors.Is(err, protocols.ErrDraining) {
 				return err
 			}
-			done = nil
-			c.drain()
+			done, alone = nil, c.fe.env.Alone
+			c.drain(drainTime)
+		case <-alone:
+			alone = nil
+			c.drain(0)
 		}
 	}
 }
@@ -401,8 +405,8 @@ func (c *conn) wrote(w written) {
 
 // drain tells the client that the node stops, when its sends are confirmed or
 // the time for it is over.
-func (c *conn) drain() {
-	c.drainBy = time.Now().Add(drainTime)
+func (c *conn) drain(patience time.Duration) {
+	c.drainBy = time.Now().Add(patience)
 	c.writer.endBy(c.drainBy.Add(closeTime))
 	if c.m.state < stateLeaving { // else it is told what it waits for
 		c.m.farewell = stopping()

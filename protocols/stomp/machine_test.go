@@ -251,6 +251,7 @@ type scene struct {
 	version int
 	o       Options
 	engine  *engine
+	alone   chan struct{}
 
 	peer   *prototest.Peer // nil before the first frame
 	cancel context.CancelCauseFunc
@@ -264,11 +265,11 @@ type scene struct {
 
 func newScene(t *testing.T, version int) *scene {
 	t.Helper()
-	e := &engine{requests: make(map[int]func(error))}
+	e, alone := &engine{requests: make(map[int]func(error))}, make(chan struct{})
 	return &scene{
-		t: t, version: version, engine: e, served: make(chan struct{}), write: make(chan []byte, 100),
+		t: t, version: version, engine: e, alone: alone, served: make(chan struct{}), write: make(chan []byte, 100),
 		o: Options{Env: protocols.Env{
-			Broker: e, Auth: prototest.Users{}, Node: "n", Version: "1.0-test",
+			Broker: e, Auth: prototest.Users{}, Node: "n", Version: "1.0-test", Alone: alone,
 			Limits: protocols.Limits{Prefetch: 3, InFlight: 4, MessageSize: 60, LargeSize: 1 << 10},
 		}},
 	}
@@ -469,6 +470,8 @@ func (p *scene) direct(words []string) {
 		<-time.After(d)
 	case "drain": // the node stops
 		p.cancel(protocols.ErrDraining)
+	case "alone": // and nobody confirms anything any more
+		close(p.alone)
 	case "gone": // the client goes
 		p.leave()
 	case "deaf": // the client reads no more
