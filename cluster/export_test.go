@@ -62,3 +62,9 @@ func (n *Node) Look(ctx context.Context, shard int) error { return n.look(ctx, s
 
 // Leads says whether this node leads a shard whose log takes appends from it.
 func (n *Node) Leads(shard int) bool { return slices.Contains(n.leadership.led(), shard) }
+
+// Successor returns the node that would be given a shard.
+func (n *Node) Successor(shard int) string { return n.successor(shard) }
+
+// Leave says goodbye.
+func (n *Node) Leave() { n.members.leave() }

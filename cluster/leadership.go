@@ -269,12 +269,12 @@ func (n *Node) stepDownOnce(ctx context.Context, op string, req server.JSApiLead
 
 // successor returns the healthy replica of a shard that leads the fewest shards,
 // empty if there is none. The embedded server calls a replica current that is being
-// filled; its node knows better.
+// filled, or whose node has said goodbye; the nodes know better.
 func (n *Node) successor(shard int) string {
 	counts := n.leaderCounts()
 	best := ""
 	for _, r := range n.ShardStats(shard).Replicas {
-		if r.Name == n.opts.Node || r.Offline || !r.Current || n.sick(r.Name, shard) {
+		if r.Name == n.opts.Node || r.Offline || !r.Current || n.unfit(r.Name, shard) {
 			continue
 		}
 		if best == "" || counts[r.Name] < counts[best] {
@@ -284,10 +284,12 @@ func (n *Node) successor(shard int) string {
 	return best
 }
 
-// sick says whether a node has told that its replica of a shard is not whole.
-func (n *Node) sick(node string, shard int) bool {
+// unfit says whether a node has told that it stops, or that its replica of a shard is not
+// whole.
+func (n *Node) unfit(node string, shard int) bool {
 	return slices.ContainsFunc(n.Members(), func(m Member) bool {
-		return m.Name == node && slices.ContainsFunc(m.Health, func(h ReplicaHealth) bool { return h.Shard == shard })
+		return m.Name == node && (m.State == MemberLeft ||
+			slices.ContainsFunc(m.Health, func(h ReplicaHealth) bool { return h.Shard == shard }))
 	})
 }
 
