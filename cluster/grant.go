@@ -29,6 +29,9 @@ const grantSubject = "selvedge.grant"
 // errOnlyReplica says that there is nobody to repair a replica from.
 var errOnlyReplica = errors.New("there is no other replica")
 
+// errNotWhole says that another replica cannot vouch for what is in a damaged one.
+var errNotWhole = errors.New("is not whole and up to date")
+
 // errMutual says that a repair waits for a node whose own repair waits for this one.
 var errMutual = errors.New("waits for this node's repair itself, so neither can go on: start one of the two " +
 	"once with accept-loss, and the other one too if those that are up are no majority; they fill them")
@@ -37,6 +40,8 @@ var errMutual = errors.New("waits for this node's repair itself, so neither can 
 type grantRequest struct {
 	Node   string `json:"node"`
 	Shards []int  `json:"shards"`
+	// Reach asks for Reach as well, which takes the reading of files.
+	Reach bool `json:"reach,omitempty"`
 }
 
 // grantAnswer is what a node says.
@@ -52,6 +57,13 @@ type grantOpinion struct {
 	Last     uint64   `json:"last,omitempty"`     // up to where it goes
 	Leader   string   `json:"leader,omitempty"`   // whom it follows
 	Replicas []string `json:"replicas,omitempty"` // who holds one
+	// Sound says that it is whole, and was filled once; Current that it has all that it
+	// knows to be decided.
+	Sound   bool `json:"sound,omitempty"`
+	Current bool `json:"current,omitempty"`
+	// Reach is the last record that it knows of, decided or not, if that was asked for
+	// and nobody leads; 0: not known.
+	Reach uint64 `json:"reach,omitempty"`
 }
 
 // askGrants asks all nodes once. It has the answers judged as they come, until there
@@ -85,7 +97,7 @@ func (n *Node) listenGrants() error {
 		answer := grantAnswer{Node: n.opts.Node, Shards: make(map[int]grantOpinion)}
 		for _, shard := range req.Shards {
 			if shard >= 0 && shard < len(n.logs) {
-				answer.Shards[shard] = n.opinion(shard)
+				answer.Shards[shard] = n.opinion(shard, req.Reach)
 			}
 		}
 		if b, err := json.Marshal(answer); err == nil {
@@ -96,7 +108,7 @@ func (n *Node) listenGrants() error {
 
 // opinion is what this node says of a shard to one that wants to empty its
 // replica.
-func (n *Node) opinion(shard int) grantOpinion {
+func (n *Node) opinion(shard int, reach bool) grantOpinion {
 	stream := n.logs[shard].stream
 	s := n.ShardStats(shard)
 	o := grantOpinion{Leader: s.Leader, Last: s.Last}
@@ -104,9 +116,11 @@ func (n *Node) opinion(shard int) grantOpinion {
 		o.Replicas = append(o.Replicas, r.Name)
 	}
 	_, o.Holds = n.store.local(stream)
-	o.Whole = o.Holds && n.replicas.whole(shard) && n.replicas.full(shard)
-	if len(o.Replicas) > 2 {
-		o.Whole = o.Whole && s.Leader != "" && n.server.srv.JetStreamIsStreamCurrent(account, stream)
+	o.Sound = o.Holds && n.replicas.whole(shard) && n.replicas.full(shard)
+	o.Current = o.Holds && n.server.srv.JetStreamIsStreamCurrent(account, stream)
+	o.Whole = o.Sound && (len(o.Replicas) <= 2 || s.Leader != "" && o.Current)
+	if reach && o.Holds && s.Leader == "" {
+		o.Reach, _ = n.reach(context.Background(), shard)
 	}
 	return o
 }
@@ -131,7 +145,7 @@ func judgeGrant(self string, shard int, known replicaState, answers []grantAnswe
 		case !answered:
 			return fmt.Errorf("node %s does not answer", name)
 		case !o.Holds || !o.Whole:
-			return fmt.Errorf("the replica of node %s is not whole and up to date", name)
+			return fmt.Errorf("the replica of node %s %w", name, errNotWhole)
 		case o.Last < known.Last:
 			return fmt.Errorf("the replica of node %s ends at %d, and this one had %d", name, o.Last, known.Last)
 		case len(replicas) == 1:

@@ -33,7 +33,7 @@ type Node struct {
 	replicas  *replicas
 	state     folderState // of check, then of watchState, then of keepClean
 	suspects  chan int    // shards whose files are to be looked at
-	damaged   atomic.Bool // a replica was found damaged while serving
+	damaged   atomic.Bool // a replica was found damaged, or stranded, while serving
 
 	server     *embedded
 	store      *store

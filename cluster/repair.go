@@ -35,7 +35,7 @@ func (n *Node) check(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := found.cutTorn(); err != nil {
+	if err := errors.Join(found.cutTorn(), n.freeStranded(ctx)); err != nil {
 		return err
 	}
 	for shard := range n.marker.Shards {
@@ -185,19 +185,25 @@ func (p *probe) wait(ctx context.Context, shards []int) error {
 	t := time.NewTicker(grantEvery)
 	defer t.Stop()
 	var told time.Time
+	asked, unled := time.Now(), error(nil)
 	for {
 		if err := p.server.log.err(); err != nil {
 			return err
 		}
 		p.members.publish()
-		shard, why := askGrants(ctx, p.nc, grantRequest{Node: p.node.opts.Node, Shards: shards}, func(answers []grantAnswer) (int, error) {
-			return p.judge(shards, answers)
-		})
+		req := grantRequest{Node: p.node.opts.Node, Shards: shards, Reach: time.Since(asked) > strandedAfter}
+		shard, why := askGrants(ctx, p.nc, req, func(answers []grantAnswer) (int, error) { return p.judge(req, answers) })
+		if req.Reach {
+			asked, unled = time.Now(), why
+		}
 		if why == nil {
 			return nil
 		}
 		if errors.Is(why, errOnlyReplica) {
 			return fmt.Errorf("shard %d: %w", shard, why)
+		}
+		if errors.Is(unled, errUnled) && errors.Is(why, errNotWhole) {
+			why = unled // which says more
 		}
 		p.node.replicas.set(ReplicaHealth{Shard: shard, State: ReplicaDamaged, Reason: "its repair waits: " + why.Error()})
 		if time.Since(told) > repairTell {
@@ -232,9 +238,14 @@ func (p *probe) mutual(node string) bool {
 }
 
 // judge returns the first of the shards that may not be emptied, and why.
-func (p *probe) judge(shards []int, answers []grantAnswer) (shard int, why error) {
-	for _, shard := range shards {
-		if why := judgeGrant(p.node.opts.Node, shard, p.node.state.shard(shard), answers, p.mutual); why != nil {
+func (p *probe) judge(req grantRequest, answers []grantAnswer) (shard int, why error) {
+	for _, shard := range req.Shards {
+		known := p.node.state.shard(shard)
+		why := judgeGrant(req.Node, shard, known, answers, p.mutual)
+		if errors.Is(why, errNotWhole) && req.Reach {
+			why = judgeUnled(req.Node, shard, known, answers)
+		}
+		if why != nil {
 			return shard, why
 		}
 	}

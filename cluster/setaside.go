@@ -29,6 +29,11 @@ func setAsideShard(dir string, shard int, group string) (kept string, err error)
 	return moveAside(dir, "shard"+strconv.Itoa(shard), move)
 }
 
+// setAsideGroup moves the files of a shard's raft group away, and keeps its records.
+func setAsideGroup(dir string, shard int, group string) (kept string, err error) {
+	return moveAside(dir, "group"+strconv.Itoa(shard), []string{groupDir(dir, group)})
+}
+
 // setAsideNode moves the files of all replicas away, those of the cluster's own
 // group with them.
 func setAsideNode(dir string) (kept string, err error) {

@@ -43,6 +43,9 @@ type replicaState struct {
 	// Behind says that the replica may be catching up with the others. Its raft
 	// group may then be ahead of its stream, by a snapshot of the leader.
 	Behind bool `json:"behind,omitempty"`
+	// Stranded has the next start give the raft group up, unless it knows of records
+	// beyond this one.
+	Stranded uint64 `json:"stranded,omitempty"`
 }
 
 // emptied notes that a shard's replica holds nothing, and is to be filled.
@@ -51,6 +54,14 @@ func (s *folderState) emptied(shard int) {
 		s.Shards = append(s.Shards, replicaState{})
 	}
 	s.Shards[shard].Last, s.Shards[shard].Filling, s.Shards[shard].Full = 0, true, false
+	s.Shards[shard].Stranded = 0
+}
+
+// strand notes that a shard's raft group is to be given up.
+func (s *folderState) strand(shard int, upTo uint64) {
+	if shard < len(s.Shards) {
+		s.Shards[shard].Stranded = upTo
+	}
 }
 
 // filling says whether a replica was emptied and has not become whole again: it may

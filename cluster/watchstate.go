@@ -20,6 +20,7 @@ func (n *Node) watchState(ctx context.Context) {
 	defer t.Stop()
 	var seen []replicaState // by the look before: on disk for sure, if it was to be synced
 	filled := filling{node: n, wrong: make(map[int]time.Time)}
+	stranded := stranded{node: n, since: make(map[int]time.Time), asked: make(map[int]time.Time)}
 	for {
 		if n.damaged.Load() {
 			return // what is noted of a damaged replica is what was known of the whole one
@@ -30,6 +31,9 @@ func (n *Node) watchState(ctx context.Context) {
 			n.keepState(seen, now)
 		}
 		seen = now
+		if stranded.watch(ctx) {
+			return
+		}
 		select {
 		case <-ctx.Done():
 			return
