@@ -88,7 +88,7 @@ func askGrants(
 }
 
 // listenGrants answers the nodes that ask, until the connection ends.
-func (n *Node) listenGrants() error {
+func (n *Node) listenGrants(ctx context.Context) error {
 	return n.store.hear(grantSubject, "the questions of damaged nodes", func(m *nats.Msg) {
 		var req grantRequest
 		if json.Unmarshal(m.Data, &req) != nil || m.Reply == "" || req.Node == n.opts.Node {
@@ -97,7 +97,7 @@ func (n *Node) listenGrants() error {
 		answer := grantAnswer{Node: n.opts.Node, Shards: make(map[int]grantOpinion)}
 		for _, shard := range req.Shards {
 			if shard >= 0 && shard < len(n.logs) {
-				answer.Shards[shard] = n.opinion(shard, req.Reach)
+				answer.Shards[shard] = n.opinion(ctx, shard, req.Reach)
 			}
 		}
 		if b, err := json.Marshal(answer); err == nil {
@@ -108,7 +108,7 @@ func (n *Node) listenGrants() error {
 
 // opinion is what this node says of a shard to one that wants to empty its
 // replica.
-func (n *Node) opinion(shard int, reach bool) grantOpinion {
+func (n *Node) opinion(ctx context.Context, shard int, reach bool) grantOpinion {
 	stream := n.logs[shard].stream
 	s := n.ShardStats(shard)
 	o := grantOpinion{Leader: s.Leader, Last: s.Last}
@@ -120,7 +120,7 @@ func (n *Node) opinion(shard int, reach bool) grantOpinion {
 	o.Current = o.Holds && n.server.srv.JetStreamIsStreamCurrent(account, stream)
 	o.Whole = o.Sound && (len(o.Replicas) <= 2 || s.Leader != "" && o.Current)
 	if reach && o.Holds && s.Leader == "" {
-		o.Reach, _ = n.reach(context.Background(), shard)
+		o.Reach, _ = n.reach(ctx, shard)
 	}
 	return o
 }

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/rs/zerolog"
 )
 
 // Times of the members' list.
@@ -46,12 +48,18 @@ type Member struct {
 	Status []byte `json:"status,omitempty"`
 	// Health are its replicas that are not whole.
 	Health []ReplicaHealth `json:"health,omitempty"`
+	// Ended is why its process ends or has ended, if that was not told to.
+	Ended string `json:"ended,omitempty"`
 }
+
+// mostEnded is how much of the reason of an end the others are told, in octets.
+const mostEnded = 500
 
 // members keeps the list: each node announces itself once a second, and at once
 // when it hears of a new one.
 type members struct {
 	nc   *nats.Conn
+	log  zerolog.Logger
 	sub  *nats.Subscription
 	wake chan struct{}
 	// health tells the replicas of this node that are not whole.
@@ -65,9 +73,9 @@ type members struct {
 }
 
 // newMembers begins to listen to the other nodes.
-func newMembers(nc *nats.Conn, self Member, health func() []ReplicaHealth) (*members, error) {
+func newMembers(nc *nats.Conn, self Member, health func() []ReplicaHealth, log zerolog.Logger) (*members, error) {
 	m := &members{
-		nc: nc, wake: make(chan struct{}, 1), health: health, self: self,
+		nc: nc, log: log, wake: make(chan struct{}, 1), health: health, self: self,
 		all: make(map[string]Member), former: make(map[string]Member),
 	}
 	sub, err := nc.Subscribe(statusSubject, m.hear)
@@ -136,6 +144,9 @@ func (m *members) hear(msg *nats.Msg) {
 		m.all[o.Name] = o
 	}
 	m.mu.Unlock()
+	if !stale && o.Ended != "" && (old.Session != o.Session || old.Ended == "") {
+		m.log.Warn().Str("of", o.Name).Str("reason", o.Ended).Msg("another node cannot go on, and ends")
+	}
 	if !known || old.Session != o.Session {
 		nudge(m.wake)
 	}
@@ -179,6 +190,23 @@ func (m *members) publish() {
 	if err == nil {
 		_ = m.nc.Publish(statusSubject, b)
 	}
+}
+
+// met says whether so many other nodes were heard: then they hear this one, too.
+func (m *members) met(others int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.all) >= max(others, 1)
+}
+
+// end tells the others why this node cannot go on.
+func (m *members) end(why error) {
+	text := why.Error()
+	m.mu.Lock()
+	m.self.Ended = strings.ToValidUTF8(text[:min(len(text), mostEnded)], "")
+	m.mu.Unlock()
+	m.publish()
+	_ = m.nc.FlushTimeout(tryTimeout) // who does not hear it sees a silence
 }
 
 // leave says goodbye.

@@ -145,7 +145,7 @@ func (n *Node) start(ctx context.Context) error {
 		return err
 	}
 	if !n.opts.FrontOnly {
-		if err := errors.Join(n.listenGrants(), n.listenSuspects(), n.listenElections(), n.listenStanding()); err != nil {
+		if err := errors.Join(n.listenGrants(context.WithoutCancel(ctx)), n.listenSuspects(), n.listenElections(), n.listenStanding()); err != nil {
 			return err
 		}
 	}
@@ -173,7 +173,7 @@ func (n *Node) meet() error {
 	}
 	n.members, err = newMembers(n.store.nc, Member{
 		Name: n.opts.Node, Session: n.session, State: MemberUp, Storage: !n.opts.FrontOnly, Version: n.opts.Version,
-	}, n.replicas.list)
+	}, n.replicas.list, n.opts.Log)
 	return err
 }
 
@@ -246,6 +246,9 @@ func (n *Node) failNoting(change func(m *Marker), err error) {
 		n.note(change)
 	}
 	n.opts.Log.Error().Err(err).Msg("fabric failed")
+	if n.members != nil {
+		n.members.end(err)
+	}
 	n.failed <- err // the only one
 }
 

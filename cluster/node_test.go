@@ -285,6 +285,11 @@ func TestNode_AnotherNumberOfShardsIsRefusedAndCorrected(t *testing.T) {
 		t.Errorf("got %v, want %v", err, cluster.ErrShards)
 	}
 	k.Stop(2)
+	k.Wait("another one knows why", func() bool {
+		return slices.ContainsFunc(slices.Concat(k.Node(0).Members(), k.Node(1).Members()), func(m cluster.Member) bool {
+			return m.Name == "n2" && m.State == cluster.MemberLeft && strings.Contains(m.Ended, "the cluster has 2, this node was started with 3")
+		})
+	})
 	k.StartNode(2)
 	k.WaitReady()
 	if got := k.Node(2).Shards(); got != 2 {

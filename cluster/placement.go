@@ -228,7 +228,9 @@ func (n *Node) agree(ctx context.Context) bool {
 	if err != nil || shards == len(n.logs) {
 		return err == nil
 	}
-	n.otherShards(shards)
+	if n.members.met(len(connected(n.server.srv))) || time.Since(n.started) > memberLost {
+		n.otherShards(shards)
+	}
 	return false
 }
 

@@ -160,7 +160,7 @@ func (n *Node) openProbe(ctx context.Context) (*probe, error) {
 	}
 	m, err := newMembers(nc, Member{
 		Name: n.opts.Node, Session: n.session, State: MemberRepairing, Storage: true, Version: n.opts.Version,
-	}, n.replicas.list)
+	}, n.replicas.list, zerolog.Nop())
 	if err != nil {
 		nc.Close()
 		server.stop()

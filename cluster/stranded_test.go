@@ -92,7 +92,7 @@ func TestNode_StrandedWithWhatNobodyElseHas(t *testing.T) {
 	s := strand(t, "confirmed by the two")
 	told := make(chan string, 1000)
 	s.SetOptions(s.damaged, func(o *cluster.Options) {
-		o.AcceptLoss, o.AcceptAfter = true, 15*time.Second
+		o.AcceptLoss, o.AcceptAfter = true, cluster.DefaultAcceptAfter
 		o.OnHealth = func(h []cluster.ReplicaHealth) {
 			for _, r := range h {
 				told <- r.Reason

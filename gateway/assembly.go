@@ -79,7 +79,7 @@ func (f clusterFabric) Members() []member {
 	for _, m := range known {
 		out = append(out, member{
 			name: m.Name, up: m.State == cluster.MemberUp, lastSeen: m.LastSeen, version: m.Version, status: m.Status,
-			damaged: damagedOf(m.Health), repairing: m.State == cluster.MemberRepairing,
+			damaged: damagedOf(m.Health), repairing: m.State == cluster.MemberRepairing, ended: m.Ended,
 		})
 	}
 	return out

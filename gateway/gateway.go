@@ -47,6 +47,7 @@ type member struct {
 	damaged  []api.Damaged
 	// repairing says that it does not serve since it waits for its repair.
 	repairing bool
+	ended     string // why it could not go on
 }
 
 // broker is what the node asks of the engine.

@@ -20,7 +20,11 @@ func reasons(c api.Nodes, led, whole bool) []string {
 		switch n.State {
 		case api.NodeUp, api.NodeRetired:
 		case api.NodeStarting, api.NodeDown, api.NodeDraining, api.NodeRepairing, api.NodeAbsent, api.NodeRetiring:
-			out = append(out, fmt.Sprintf("%s is %s", n.Name, n.State))
+			why := fmt.Sprintf("%s is %s", n.Name, n.State)
+			if n.Ended != "" {
+				why += " (it could not go on: " + n.Ended + ")"
+			}
+			out = append(out, why)
 		}
 		switch n.Disk {
 		case api.DiskLow:

@@ -264,6 +264,7 @@ func (s *status) others(members []member, own string) []api.Node {
 			n = api.Node{
 				Name: n.Name, State: api.NodeDown, Version: n.Version, ShardsLed: []int{},
 				STOMP: n.STOMP, AMQP: n.AMQP, HTTP: n.HTTP, Cluster: n.Cluster, Listeners: n.Listeners, LastSeen: stamp(m.lastSeen),
+				Ended: m.ended,
 			}
 		}
 		out = append(out, n)

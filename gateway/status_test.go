@@ -93,6 +93,7 @@ func TestClusterState(t *testing.T) {
 		{"a node that is up and silent is starting", true, true, []member{{name: "n2", up: true}}, api.StateDegraded, "n2 is starting"},
 		{"a node that drains degrades", true, true, up(api.NodeDraining), api.StateDegraded, "n2 is draining"},
 		{"a node that is down degrades", true, true, []member{{name: "n2"}}, api.StateDegraded, "n2 is down"},
+		{"a node that could not go on says why", true, true, []member{{name: "n2", ended: "its reason"}}, api.StateDegraded, "n2 is down (it could not go on: its reason)"},
 		{"a shard without a leader degrades", true, false, nil, api.StateDegraded, "a shard has no leader"},
 		{"a disk with little room degrades", true, true, disk(api.DiskLow), api.StateDegraded, "the disk of n2 is low"},
 		{"a full disk degrades", true, true, disk(api.DiskFull), api.StateDegraded, "the disk of n2 is full: no node takes messages until there is room (disk-full)"},

@@ -95,6 +95,8 @@ type Node struct {
 	// LastSeen is when a node that is not there was last heard, in RFC 3339; empty
 	// of one that is, and if nobody knows.
 	LastSeen string `json:"last_seen,omitempty"`
+	// Ended is why a node that is not there could not go on, if it said so.
+	Ended string `json:"ended,omitempty"`
 	// RetiredBy and RetiredAt say who retires or retired it, and since when.
 	RetiredBy string `json:"retired_by,omitempty"`
 	RetiredAt string `json:"retired_at,omitempty"`
