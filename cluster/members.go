@@ -55,8 +55,8 @@ type Member struct {
 // mostEnded is how much of the reason of an end the others are told, in octets.
 const mostEnded = 500
 
-// members keeps the list: each node announces itself once a second, and at once
-// when it hears of a new one.
+// members keeps the list: each node announces itself when its status is set, when it
+// hears of a new one, and a second after the last time.
 type members struct {
 	nc   *nats.Conn
 	log  zerolog.Logger
@@ -86,12 +86,13 @@ func newMembers(nc *nats.Conn, self Member, health func() []ReplicaHealth, log z
 	return m, nil
 }
 
-// SetStatus sets what the other nodes see as this node's Status, from the next
-// announcement on. It must be small.
+// SetStatus sets what the other nodes see as this node's Status, and has it announced at
+// once: what a node that is killed said last is what is known of it. It must be small.
 func (n *Node) SetStatus(status []byte) {
 	n.members.mu.Lock()
-	defer n.members.mu.Unlock()
 	n.members.self.Status = slices.Clone(status)
+	n.members.mu.Unlock()
+	nudge(n.members.wake)
 }
 
 // Members returns the nodes of the cluster that this node has heard of, by name,
@@ -176,6 +177,7 @@ func (m *members) announce(ctx context.Context) {
 			return
 		case <-t.C:
 		case <-m.wake:
+			t.Reset(statusEvery)
 		}
 	}
 }
