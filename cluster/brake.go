@@ -7,27 +7,27 @@ import (
 	"time"
 )
 
-// Bounds of the log lines about those who connect to the port for other nodes.
+// Bounds of the log lines about what comes from outside.
 const (
 	refusalEvery = time.Second // between two lines about one host
 	refusalHosts = 256         // that have lines of their own; the others share one
 )
 
-// brake holds log lines back that anybody who reaches the port for other nodes can
-// have the node write. Its zero value is ready, and safe for concurrent use.
+// brake bounds the log lines about hosts: anybody who reaches a port can cause them. Its
+// zero value lets through. It is safe for concurrent use.
 type brake struct {
 	mu    sync.Mutex
-	hosts map[string]*refusals // nil until the first refusal
+	hosts map[string]*refusals // nil until the first
 }
 
-// refusals are those of one host.
+// refusals are the lines about one host.
 type refusals struct {
 	told       time.Time
 	suppressed int // since then
 }
 
-// tells says whether a refusal is logged, and how many of that host were not since the
-// last line about it. Those of hosts that are not tried again are in the metric alone.
+// tells says whether a line about a remote address is logged, and how many about its host
+// were not since the last one. Those of hosts that are not heard of again are told by nobody.
 func (b *brake) tells(remote string, now time.Time) (suppressed int, tell bool) {
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {

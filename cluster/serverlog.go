@@ -25,13 +25,15 @@ var ErrStorage = errors.New("cluster: the logs cannot be written")
 type serverLog struct {
 	log     zerolog.Logger
 	metrics *metrics
-	brake   brake // of what strangers at the port for other nodes provoke
 
 	// refused says that another node refuses this one.
 	refused atomic.Bool
 
 	// doubts are lines that tell of damage which the server met in a file.
 	doubts chan string
+
+	// brakes are by the messages that are braked.
+	brakes map[string]*brake
 
 	mu     sync.Mutex
 	fatal  error
@@ -41,6 +43,7 @@ type serverLog struct {
 func newServerLog(log zerolog.Logger, m *metrics) *serverLog {
 	return &serverLog{
 		log: log.With().Str("part", "fabric").Logger(), metrics: m, failed: make(chan struct{}), doubts: make(chan string, mostDoubts),
+		brakes: map[string]*brake{msgRefused: {}, msgStranger: {}, msgTLSDiffers: {}, msgNoTLS: {}, msgServer: {}},
 	}
 }
 
@@ -135,16 +138,27 @@ type rule struct {
 	msg   string // instead of the server's own, if not empty
 }
 
+// What the log says of other ends that do not get in, or do not let this node in: now and
+// then of each host, with the number of the lines that were left out.
+const (
+	msgRefused    = "refused by another node: its cluster name or secret differs from ours"
+	msgStranger   = "closed a connection to the cluster port: what speaks there is no node of Selvedge; clients have ports of their own"
+	msgTLSDiffers = "closed a connection between nodes: the other end does not speak TLS, as cluster-tls-cert has it here"
+	msgNoTLS      = "no tls with a node"
+	msgServer     = "server"
+)
+
 // rules are tried in order. Routes that cannot be connected yet are normal while
 // nodes start and stop; refusals must be seen on both sides.
 var rules = []rule{
-	{refusedError, zerolog.WarnLevel, "refused by another node: its cluster name or secret differs from ours"},
+	{refusedError, zerolog.WarnLevel, msgRefused},
+	{"first record does not look like a TLS handshake", zerolog.WarnLevel, msgTLSDiffers},
 	{"duplicate name", zerolog.ErrorLevel, "another node has this node's name: give each a name of its own"},
 	{"cluster name", zerolog.WarnLevel, "refused a node: its cluster name differs from ours"},
 	{"Error trying to connect to route", zerolog.DebugLevel, ""},
 	{"authentication error", zerolog.DebugLevel, ""}, // told by routeAuth with the reason
 	{"handshake error: EOF", zerolog.DebugLevel, ""}, // of a node that looked whether anybody is there
-	{"TLS route handshake error", zerolog.WarnLevel, "no tls with a node"},
+	{"TLS route handshake error", zerolog.WarnLevel, msgNoTLS},
 	{"i/o timeout", zerolog.DebugLevel, ""},
 	{"connection reset by peer", zerolog.DebugLevel, ""},
 	{"connection refused", zerolog.DebugLevel, ""},
@@ -172,21 +186,14 @@ func (l *serverLog) write(level zerolog.Level, format string, v []any) {
 	text := fmt.Sprintf(format, v...)
 	msg := ""
 	if level >= zerolog.WarnLevel {
-		for _, r := range rules {
-			if strings.Contains(text, r.text) {
-				level, msg = min(level, r.level), r.msg
-				break
-			}
-		}
+		level, msg = judge(text, level)
 	}
 	if msg == "" {
-		msg = "server"
+		msg = msgServer
 	}
-	if level >= zerolog.WarnLevel {
-		if remote, _, ok := strings.Cut(text, " - rid:"); ok {
-			l.ofConnection(level, remote, text, msg)
-			return
-		}
+	if remote, ok := remoteOf(text); ok && level >= zerolog.WarnLevel {
+		l.ofConnection(level, remote, text, msg)
+		return
 	}
 	l.log.WithLevel(level).Str("text", text).Msg(msg)
 }
@@ -195,7 +202,40 @@ func (l *serverLog) write(level zerolog.Level, format string, v []any) {
 // most of each host: whoever reaches the port has the server write one for each try.
 func (l *serverLog) ofConnection(level zerolog.Level, remote, text, msg string) {
 	l.metrics.routeErrors.Inc()
-	if suppressed, tell := l.brake.tells(remote, time.Now()); tell {
-		l.log.WithLevel(level).Str("text", text).Str("remote", remote).Int("suppressed", suppressed).Msg(msg)
+	suppressed := 0
+	if b := l.brakes[msg]; b != nil {
+		var tell bool
+		if suppressed, tell = b.tells(remote, time.Now()); !tell {
+			return
+		}
 	}
+	l.log.WithLevel(level).Str("remote", remote).Int("suppressed", suppressed).Str("text", text).Msg(msg)
+}
+
+// strangerErrors are what the embedded server says of octets on a route that no node sends.
+var strangerErrors = []string{
+	"parser ERROR",
+	"looking for beginning of", // of what stands behind CONNECT, which STOMP has too
+	"attempted to connect to route port",
+}
+
+// judge returns at which level a warning or error is logged, and in which words, none if
+// the server's own will do.
+func judge(text string, level zerolog.Level) (zerolog.Level, string) {
+	if _, ok := remoteOf(text); ok && slices.ContainsFunc(strangerErrors, func(part string) bool { return strings.Contains(text, part) }) {
+		return min(level, zerolog.WarnLevel), msgStranger
+	}
+	for _, r := range rules {
+		if strings.Contains(text, r.text) {
+			return min(level, r.level), r.msg
+		}
+	}
+	return level, ""
+}
+
+// remoteOf returns the address that a line of the embedded server's log about a
+// connection with another node begins with.
+func remoteOf(text string) (remote string, ok bool) {
+	remote, _, ok = strings.Cut(text, " - rid:")
+	return remote, ok
 }

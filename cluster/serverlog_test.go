@@ -80,7 +80,7 @@ func TestServerLog_StrangersAreToldOnceASecond(t *testing.T) {
 		knock := func(times int, host string) {
 			for port := range times {
 				l.Errorf("%s:%d - rid:%d - TLS route handshake error: tls: first record does not look like a TLS handshake", host, 1000+port, port)
-				l.Errorf("%s:%d - rid:%d - invalid character 'b' looking for beginning of object key string", host, 2000+port, port)
+				l.Errorf("%s:%d - rid:%d - TLS route handshake error: tls: first record does not look like a TLS handshake", host, 2000+port, port)
 			}
 		}
 		want := func(n int, texts ...string) {
@@ -172,6 +172,57 @@ func TestServerLog_DamageIsDoubted(t *testing.T) {
 			}
 			if got != c.want {
 				t.Errorf("got the log %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+// A node with another secret tries again and again, by several connections at once: each
+// try was a line.
+func TestServerLog_TheSameRefusalIsToldNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := &linetest.Lines{}
+		l := newTestServerLog(t, zerolog.New(lines).Level(zerolog.InfoLevel))
+		refused := func(times int, host string) {
+			for rid := range times {
+				l.Errorf("%s:6222 - rid:%d - Route Error %q", host, rid, refusedError)
+			}
+		}
+		want := func(n int, texts ...string) {
+			t.Helper()
+			if got := lines.Count(texts...); got != n {
+				t.Errorf("got %d lines with %q, want %d:\n%s", got, texts, n, lines)
+			}
+		}
+		refused(12, "10.0.0.1")
+		refused(3, "10.0.0.2")
+		want(1, "refused by another node", `"remote":"10.0.0.1:6222"`, `"suppressed":0`)
+		want(1, "refused by another node", `"remote":"10.0.0.2:6222"`, `"suppressed":0`)
+		<-time.After(refusalEvery)
+		refused(2, "10.0.0.1")
+		want(1, "refused by another node", `"remote":"10.0.0.1:6222"`, `"suppressed":11`)
+		want(3, "refused by another node")
+	})
+}
+
+// Whoever reaches the cluster's port can have its octets logged: a line is ours, names where
+// they came from, and comes now and then.
+func TestServerLog_StrangersAreToldInOurWords(t *testing.T) {
+	for _, c := range []struct{ name, text, remote, says string }{
+		{"octets of any kind", `10.0.0.1:4711 - rid:9 - Router parser ERROR, state=0, i=0: proto='"GET / HTTP/1.1\r\nHost: x"...'`, "10.0.0.1:4711", msgStranger},
+		{"over IPv6", `[::1]:4711 - rid:9 - Router parser ERROR, state=0, i=0: proto='"CONNECTED"...'`, "[::1]:4711", msgStranger},
+		{"STOMP", "10.0.0.1:4711 - rid:9 - invalid character 'a' looking for beginning of value", "10.0.0.1:4711", msgStranger},
+		{"a client of NATS", "10.0.0.1:4711 - rid:9 - attempted to connect to route port", "10.0.0.1:4711", msgStranger},
+		{"in the clear where TLS is spoken", "10.0.0.1:4711 - rid:9 - TLS route handshake error: tls: first record does not look like a TLS handshake", "10.0.0.1:4711", msgTLSDiffers},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			lines := &linetest.Lines{}
+			l := newTestServerLog(t, zerolog.New(lines).Level(zerolog.InfoLevel))
+			for range 100 {
+				l.Errorf("%s", c.text)
+			}
+			if got := lines.Count(`"level":"warn"`, c.says, `"remote":"`+c.remote+`"`); got != 1 || lines.Count("") != 1 {
+				t.Errorf("got %s, want one warning about %s", lines, c.remote)
 			}
 		})
 	}
