@@ -3,6 +3,9 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -19,7 +22,7 @@ func (n *Node) Ready() error {
 	srv := n.server.srv
 	if n.opts.clustered() && !n.opts.FrontOnly {
 		if !n.Quorum() {
-			return fmt.Errorf("%w: the cluster has no leader", errNotReady)
+			return n.noLeader()
 		}
 		if !srv.JetStreamIsCurrent() {
 			return fmt.Errorf("%w: catching up with the cluster", errNotReady)
@@ -38,6 +41,16 @@ func (n *Node) Ready() error {
 		}
 	}
 	return nil
+}
+
+// noLeader says with whom this node could elect a leader of the cluster.
+func (n *Node) noLeader() error {
+	names := slices.Compact(slices.Sorted(maps.Values(connected(n.server.srv))))
+	with := "no other node"
+	if len(names) > 0 {
+		with = strings.Join(names, ", ")
+	}
+	return fmt.Errorf("%w: the cluster has no leader: connected to %s, %d others are in the seeds", errNotReady, with, n.server.seeds-1)
 }
 
 // WaitReady waits until the node is ready. When ctx ends first, the error says
