@@ -23,7 +23,8 @@ import (
 
 const (
 	readyEvery   = 20 * time.Millisecond // between two looks whether the node can serve
-	waitingEvery = 10 * time.Second      // between two log lines that it cannot yet
+	waitingFirst = 2 * time.Second       // to the first log line that it cannot yet, then twice as long
+	waitingEvery = 10 * time.Second      // between two such lines, at most
 	handOverFor  = 3 * time.Second       // for the shards to find other leaders, at most
 	confirmFor   = time.Second           // for confirmations, before connections end and after, at most each
 )
@@ -139,7 +140,11 @@ func (n *Node) Run(ctx context.Context) error {
 	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))) {
 		err = nil // told to stop, also while starting
 	}
-	n.drain(context.WithoutCancel(ctx), end)
+	level := zerolog.InfoLevel
+	if err != nil && n.ready.IsZero() {
+		level = zerolog.DebugLevel // there was no life that ends: the reason is all there is to tell
+	}
+	n.drain(context.WithoutCancel(ctx), end, level)
 	return err
 }
 
@@ -207,7 +212,8 @@ func (n *Node) clusterAddr() string {
 func (n *Node) waitReady(ctx context.Context) error {
 	look := time.NewTicker(readyEvery)
 	defer look.Stop()
-	tell := time.NewTicker(waitingEvery)
+	pause := waitingFirst
+	tell := time.NewTimer(pause)
 	defer tell.Stop()
 	for {
 		why := n.fabric.Ready()
@@ -221,6 +227,8 @@ func (n *Node) waitReady(ctx context.Context) error {
 			return err
 		case <-tell.C:
 			n.log.Info().AnErr("reason", why).Msg("waiting for the cluster")
+			pause = min(2*pause, waitingEvery)
+			tell.Reset(pause)
 		case <-look.C:
 		}
 	}
@@ -262,13 +270,13 @@ func (n *Node) serve(ctx context.Context) error {
 // drain ends everything that start began, in this order: others are told not to
 // send clients here, the ports close, the shards go to other nodes, the
 // connections end, the engine and the cluster stop. It never takes much longer
-// than drain-timeout.
-func (n *Node) drain(ctx context.Context, end context.CancelCauseFunc) {
+// than drain-timeout. Its beginning and end are logged at level.
+func (n *Node) drain(ctx context.Context, end context.CancelCauseFunc, level zerolog.Level) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.DrainTimeout)
 	defer cancel()
 	n.status.setDraining()
-	n.log.Info().Int("connections", n.conns.count()).Msg("draining")
+	n.log.WithLevel(level).Int("connections", n.conns.count()).Msg("draining")
 	n.closeListeners(func(p config.Listener) bool { return !isEarly(p) })
 	n.handOver(ctx, end)
 	n.closeListeners(isEarly)
@@ -283,7 +291,7 @@ func (n *Node) drain(ctx context.Context, end context.CancelCauseFunc) {
 			n.log.Warn().Err(err).Msg("cluster not left in good order")
 		}
 	}
-	n.log.Info().Dur("after", time.Since(began)).Msg("stopped")
+	n.log.WithLevel(level).Dur("after", time.Since(began)).Msg("stopped")
 }
 
 // handOver gives the shards to other nodes, then ends the connections. The other

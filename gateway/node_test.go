@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -290,6 +291,30 @@ func TestNodeWaitsForTheCluster(t *testing.T) {
 
 // A signal is the cause of the end of its context, and what was waiting says that the
 // context was canceled: a stop in the middle of a start ended with an error.
+// A node that waited for its seeds was silent for ten seconds.
+func TestWaitingIsToldNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newTestConfig(t, nil))
+		r.fabric.missing = errors.New("connected to no other node")
+		r.node.fabric, r.node.broker = r.fabric, r.broker
+		ended, began := make(chan error, 1), time.Now()
+		go func() { ended <- r.node.waitReady(t.Context()) }()
+		for _, w := range []struct {
+			after time.Duration
+			lines int
+		}{{time.Second, 0}, {5 * time.Second, 1}, {10 * time.Second, 2}, {time.Minute, 7}} {
+			<-time.After(w.after - time.Since(began))
+			if got := r.log.Count("waiting for the cluster", "connected to no other node"); got != w.lines {
+				t.Errorf("after %v: got %d lines, want %d:\n%s", w.after, got, w.lines, r.log)
+			}
+		}
+		r.fabric.set(func(f *fakeFabric) { f.missing = nil })
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestNodeStopsWhileItStarts(t *testing.T) {
 	signaled := errors.New("terminated")
 	for _, c := range []struct {
@@ -405,6 +430,9 @@ func TestNodeRefusesToStart(t *testing.T) {
 			defer r.stop()
 			if err := <-r.ended; err == nil || err.Error() != tt.want {
 				t.Errorf("got  %v\nwant %s", err, tt.want)
+			}
+			if got := r.log.Count("draining") + r.log.Count("stopped"); got > 0 {
+				t.Errorf("got %d lines about an end before the reason is told:\n%s", got, r.log)
 			}
 		})
 	}
