@@ -9,18 +9,24 @@ import (
 // to spread them: each costs the clients of a shard a pause.
 const spreadEvery = 3 * time.Second
 
+// spreadCalm is how long no shard may have passed from one node to another by an election
+// before leaderships are spread again. Where a machine has no time for its nodes they lose
+// what they lead, and each one given away then is one more pause, and one more election.
+const spreadCalm = 10 * time.Second
+
 // spread gives a leadership away now and then while this node leads more than
 // its share and all is well.
 func (n *Node) spread(ctx context.Context) {
 	t := time.NewTicker(spreadEvery)
 	defer t.Stop()
+	c := calm{leaders: make([]string, len(n.logs))}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
-		if !n.Healthy() {
+		if !c.look(n.leaders(), time.Now()) || !n.Healthy() {
 			continue
 		}
 		shard, to, ok := n.surplus()
@@ -32,6 +38,7 @@ func (n *Node) spread(ctx context.Context) {
 			log.Debug().Err(err).Msg("leadership not spread")
 			continue
 		}
+		c.leaders[shard] = to // the next look finds it there, unless another one was elected
 		log.Info().Msg("leadership spread")
 	}
 }
@@ -57,4 +64,27 @@ func (n *Node) surplus() (shard int, to string, ok bool) {
 		}
 	}
 	return 0, "", false
+}
+
+// calm knows who led each shard at the last look, and when one was last found with another
+// node.
+type calm struct {
+	leaders []string
+	changed time.Time
+}
+
+// look takes who leads each shard at now, and says whether that has been the same for
+// spreadCalm. A shard without a leader says nothing: who has it next does, and the first
+// one of all is no change.
+func (c *calm) look(leaders []string, now time.Time) bool {
+	for shard, leader := range leaders {
+		if leader == "" {
+			continue
+		}
+		if before := c.leaders[shard]; before != "" && before != leader {
+			c.changed = now
+		}
+		c.leaders[shard] = leader
+	}
+	return c.changed.IsZero() || now.Sub(c.changed) >= spreadCalm
 }

@@ -184,10 +184,19 @@ func (n *Node) Replicas(shard int) []string {
 // leaderCounts returns how many shards each node leads.
 func (n *Node) leaderCounts() map[string]int {
 	counts := make(map[string]int)
-	for shard := range n.logs {
-		if leader := n.ShardStats(shard).Leader; leader != "" {
+	for _, leader := range n.leaders() {
+		if leader != "" {
 			counts[leader]++
 		}
 	}
 	return counts
+}
+
+// leaders returns who leads each shard, empty for nobody.
+func (n *Node) leaders() []string {
+	leaders := make([]string, len(n.logs))
+	for shard := range leaders {
+		leaders[shard] = n.ShardStats(shard).Leader
+	}
+	return leaders
 }
