@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -74,6 +75,8 @@ func run(args []string, s Streams) int {
 		args = []string{"--help"}
 	case len(args) == 1 && args[0] == "--version": // where others have it
 		args = []string{"version"}
+	case args[0] == "help": // so too, with a verb behind it or none
+		args = append(slices.Clone(args[1:]), "--help")
 	}
 	var g grammar
 	parser := kong.Must(&g,
