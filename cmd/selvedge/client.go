@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/selvedge-mq/selvedge/cmd/selvedge/internal/endpoint"
 )
 
@@ -21,10 +23,28 @@ const (
 // clientFlags say how to reach a broker as a client.
 type clientFlags struct {
 	Protocol string `enum:"stomp,amqp" default:"stomp" env:"SELVEDGE_PROTOCOL" help:"Protocol to speak: stomp or amqp. A URL's scheme goes before it."`
-	Server   string `env:"SELVEDGE_SERVER" placeholder:"HOST:PORT" help:"Address of the broker, or a URL: stomp://, stomp+ssl://, amqp://, amqps://, ws:// or wss:// (default: 127.0.0.1 and port 61613 for STOMP, 5672 for AMQP, with --tls 61614 and 5671)."`
+	Server   string `env:"SELVEDGE_SERVER" placeholder:"HOST:PORT" help:"Address of the broker, or a URL: stomp://, stomp+ssl://, amqp://, amqps://, ws:// or wss:// (default: 127.0.0.1 and port 61613 for STOMP, 5672 for AMQP, with --tls 61614 and 5671). A HOST:PORT in the environment is for either protocol, a URL for its own."`
 	User     string `env:"SELVEDGE_USER" placeholder:"NAME" help:"User, if the broker has any and the URL names none."`
 	Password string `env:"SELVEDGE_PASSWORD" placeholder:"TEXT" help:"Password; better given by the environment than as a flag."`
 	tlsFlags
+
+	protocolPassed, serverPassed bool // on the command line
+}
+
+// AfterApply notes what stands on the command line: the rest is of the environment.
+func (f *clientFlags) AfterApply(k *kong.Context) error { //nolint:unparam // kong's hook
+	for _, p := range k.Path {
+		if p.Flag == nil || p.Resolved {
+			continue
+		}
+		switch p.Flag.Name {
+		case "protocol":
+			f.protocolPassed = true
+		case "server":
+			f.serverPassed = true
+		}
+	}
+	return nil
 }
 
 // tlsFlags say whom to trust, and how to be trusted.
@@ -46,6 +66,9 @@ type server struct {
 	endpoint.Endpoint
 
 	trust *tls.Config
+	// anyProtocol says that the address comes from the environment, where nothing says
+	// which protocol is spoken there.
+	anyProtocol bool
 }
 
 // server reads the flags; the errors are of usage.
@@ -54,6 +77,11 @@ func (f *clientFlags) server() (*server, error) {
 	var err error
 	if f.Server != "" {
 		if s.Endpoint, err = endpoint.Parse(f.Server, f.Protocol); err != nil {
+			return nil, &exitError{code: exitUsage, err: err}
+		}
+		s.anyProtocol = !f.serverPassed && !strings.Contains(f.Server, "://")
+		if !f.serverPassed && f.protocolPassed && s.Protocol != f.Protocol {
+			err = fmt.Errorf("SELVEDGE_SERVER is a URL of %s, and --protocol asks for %s: name the broker by --server", s.Protocol, f.Protocol)
 			return nil, &exitError{code: exitUsage, err: err}
 		}
 	}
@@ -134,7 +162,7 @@ func (f *clientFlags) openSender(ctx context.Context, d destination, timeout tim
 		s, err = openSTOMPSender(ctx, at, d, timeout)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", at.Addr, reach(err, at.spoken()))
+		return nil, fmt.Errorf("connect to %s: %w", at.Addr, at.reach(err))
 	}
 	return s, nil
 }
@@ -154,7 +182,7 @@ func (f *clientFlags) openSource(ctx context.Context, d destination, most int) (
 		s, err = openSTOMPSource(ctx, at, d, most)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", at.Addr, reach(err, at.spoken()))
+		return nil, fmt.Errorf("connect to %s: %w", at.Addr, at.reach(err))
 	}
 	return s, nil
 }

@@ -23,11 +23,7 @@ func reach(err error, protocol string) error {
 	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
 		return fmt.Errorf("%w: name who issued it by --ca FILE", err)
 	}
-	other := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
-	for _, words := range otherProtocols {
-		other = other || strings.Contains(err.Error(), words)
-	}
-	if other {
+	if otherProtocol(err) {
 		return fmt.Errorf("%w: does this port speak %s? By default STOMP is 61613, AMQP 5672 and HTTP 8161", err, protocol)
 	}
 	return amqpReason(err)
@@ -39,4 +35,22 @@ func amqpReason(err error) error {
 		return fmt.Errorf("%s: %s", e.Condition, e.Description)
 	}
 	return err
+}
+
+// otherProtocol says that whoever answered seems to speak another protocol.
+func otherProtocol(err error) bool {
+	other := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)
+	for _, words := range otherProtocols {
+		other = other || strings.Contains(err.Error(), words)
+	}
+	return other
+}
+
+// reach adds to the reason why there is no conversation with the broker what to look at.
+func (s *server) reach(err error) error {
+	hinted := reach(err, s.spoken())
+	if !s.anyProtocol || !otherProtocol(err) {
+		return hinted
+	}
+	return fmt.Errorf("%w; the address is that of SELVEDGE_SERVER, for either protocol: a URL there, stomp:// or amqp://, says which", hinted)
 }
