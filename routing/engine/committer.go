@@ -36,6 +36,7 @@ type commit struct {
 	token    uint64
 	since    time.Time
 	told     bool         // the client knows the end, or that there is none in time
+	overdue  bool         // a portal was asked why
 	waiting  int          // steps without an answer
 	deciding bool         // the coordinator was asked for the commit
 	code     routing.Code // why it does not commit
@@ -181,15 +182,33 @@ func (k *committer) tell(m *commit, err error) {
 // not prepared everywhere by then does not commit.
 func (k *committer) expire(now time.Time) {
 	for _, m := range k.running {
-		if m.told || now.Sub(m.since) < k.e.opts.SendTimeout {
+		if m.told || m.overdue || now.Sub(m.since) < k.e.opts.SendTimeout {
 			continue
 		}
+		m.overdue = true
 		if !m.deciding && m.code == routing.CodeOK {
 			m.code = routing.CodeTimeout
 		}
 		k.e.metrics.timeouts.Inc()
-		k.tell(m, &routing.Error{Code: routing.CodeTimeout, Op: "commit", Reason: "not confirmed in time: the outcome is unknown"})
+		k.tellOverdue(m)
 	}
+}
+
+// tellOverdue tells a client that its commit is not confirmed in time, with the reason
+// that the portal has which waits.
+func (k *committer) tellOverdue(m *commit) {
+	waits := m.parts[0]
+	for _, p := range m.parts {
+		if !p.prepared {
+			waits = p
+			break
+		}
+	}
+	at := k.e.portals[waits.shard]
+	at.box.Put(func() {
+		reason := at.unconfirmed(time.Now())
+		k.box.Put(func() { k.tell(m, &routing.Error{Code: routing.CodeTimeout, Op: "commit", Reason: reason}) })
+	})
 }
 
 // abandon ends everything: the engine closes, and the participants will ask the

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"sync"
 	"time"
 
 	"github.com/selvedge-mq/selvedge/routing"
@@ -256,13 +257,14 @@ var reasons = map[routing.Code]string{
 // keep their numbers, since the leader may have got them.
 func (p *portal) expire(now time.Time) {
 	limit := p.e.opts.SendTimeout
-	code, reason := routing.CodeTimeout, "not confirmed in time: the outcome is unknown"
+	code := routing.CodeTimeout
 	switch {
 	case !p.takes():
-		code, reason = routing.CodeFull, reasonFull+"; the outcome is unknown"
+		code = routing.CodeFull
 	case !p.joined.Load():
-		code, reason = routing.CodeUnavailable, "no leader with a quorum: the outcome is unknown"
+		code = routing.CodeUnavailable
 	}
+	reason := sync.OnceValue(func() string { return p.unconfirmed(now) }) // it is seldom asked for
 	p.e.metrics.timeouts.Add(float64(p.expireParts(now.Add(-limit), code, reason)))
 	for i := range p.lanes {
 		for _, b := range p.lanes[i].batches {
@@ -270,13 +272,13 @@ func (p *portal) expire(now time.Time) {
 				break
 			}
 			if !b.expired {
-				p.fail(b, code, reason, p.lanes[i].lowest)
+				p.fail(b, code, reason(), p.lanes[i].lowest)
 			}
 		}
 	}
 	for _, q := range p.subs {
 		fail := func(op string) error {
-			return &routing.Error{Code: code, Op: op, Address: q.opts.Address.String(), Reason: reason}
+			return &routing.Error{Code: code, Op: op, Address: q.opts.Address.String(), Reason: reason()}
 		}
 		p.e.metrics.timeouts.Add(float64(q.expireReads(now.Add(-limit), code)))
 		if q.opened.over(now, limit) {
@@ -328,7 +330,7 @@ func (p *portal) abandon() {
 			}
 		}
 	}
-	p.expireParts(time.Now().Add(time.Hour), routing.CodeClosed, "the node is shutting down")
+	p.expireParts(time.Now().Add(time.Hour), routing.CodeClosed, func() string { return "the node is shutting down" })
 	for a := range p.creating {
 		p.created(a, &routing.Error{Code: routing.CodeClosed, Op: "subscribe", Address: a.String()})
 	}

@@ -113,11 +113,13 @@ func (p *portal) dropParts(upload uint64, code routing.Code, reason string) {
 
 // expireParts ends the parts of clients that have waited for room since before a time,
 // and returns how many.
-func (p *portal) expireParts(before time.Time, code routing.Code, reason string) int {
+func (p *portal) expireParts(before time.Time, code routing.Code, reason func() string) int {
 	p.in.mu.Lock()
 	taken := p.in.parts.take(func(t *txStep) bool { return t.done == nil && t.since.Before(before) })
 	p.in.mu.Unlock()
-	p.failParts(taken, code, reason)
+	if len(taken) > 0 {
+		p.failParts(taken, code, reason())
+	}
 	return len(taken)
 }
 
