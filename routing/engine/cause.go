@@ -34,7 +34,9 @@ func (p *portal) cause(now time.Time) string {
 			"look at the load of the nodes, and at the network between them", p.e.opts.Lease)
 	case here && l != nil:
 		return "its log has not stored it: look at the disks and the load of the nodes that store the queue"
-	case here || !p.joined.Load():
+	case here:
+		return "this node has led the queue's shard, and does not at the moment: look at its log, its disk, and `selvedge status`"
+	case !p.joined.Load():
 		return "no node is known to lead the queue's shard: look at `selvedge status`"
 	case p.otherLeads(now):
 		return fmt.Sprintf("node %s, which leads the queue's shard, has not confirmed it: look at its log and its load", p.leader)

@@ -59,7 +59,7 @@ func TestTimeout_SaysWhy(t *testing.T) {
 		{
 			"nobody leads",
 			func(c *testCluster) { c.nodes[0].fabric.Abandon(0) }, 0, true,
-			"no node is known to lead the queue's shard",
+			"this node has led the queue's shard, and does not at the moment",
 		},
 		{
 			"the leader does not get it",
@@ -69,12 +69,12 @@ func TestTimeout_SaysWhy(t *testing.T) {
 		{
 			"the leader is silent",
 			losing(func(from string, _ engine.Lane) bool { return from == "a" }), 1, true,
-			"node a, which leads the queue's shard, was not heard for 4",
+			"node a, which leads the queue's shard, was not heard for 3",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				k := newCluster(t, 3, 1, impatient)
+				k := newCluster(t, 3, 1, func(o *engine.Options) { o.SendTimeout = shortTimeout / 2 }) // an append ends later
 				k.nodes[0].fabric.Lead(0)
 				p := k.nodes[c.at].client(t)
 				p.send(1, "q", "first", true)
@@ -119,5 +119,37 @@ func TestTimeout_OfATransactionSaysWhy(t *testing.T) {
 		p.sendIn(tx, 4, other, "late")
 		tx.Commit(p, 5)
 		p.says(5, "a majority of the nodes that store the queue is out of reach (1 of 3 reached)")
+	})
+}
+
+// A client that went before the send timeout was over had to wait for it all the same:
+// the end of a subscription waited for a leader that had ended.
+func TestTimeout_ASubscriptionEndsAtOnceWithoutALeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 1, nil)
+		a := c.nodes[0]
+		a.fabric.Lead(0)
+		p := a.client(t)
+		old := subscribed(t, p, "q", 1)
+		a.fabric.Abandon(0)
+		synctest.Wait()
+		late := p.s.Subscribe(routing.SubscribeOptions{Address: routing.Queue("q")}, p, p, 2)
+		began := time.Now()
+		old.Close(p, 3)
+		late.Close(p, 4)
+		if err := errors.Join(p.result(3), p.result(4)); err != nil {
+			t.Errorf("the ends: got %v, want none", err)
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("the ends took %v, want no time", took)
+		}
+		a.fabric.Lead(0)
+		p.send(5, "q", "x", true)
+		if err := p.result(5); err != nil {
+			t.Fatal(err)
+		}
+		if qs, err := a.Queues(t.Context()); err != nil || len(qs) != 1 || qs[0].Consumers != 0 {
+			t.Errorf("got queues %+v, %v; want one without consumers", qs, err)
+		}
 	})
 }

@@ -344,10 +344,11 @@ func (p *portal) closeSub(q *queueSub, by call) {
 
 // finishClose ends a subscription at the leader once its settlements are confirmed.
 // Those of a part that waits for other shards do not hold it: they are the leader's.
+// Without a leader it ends here: the next one hears nothing of it.
 func (p *portal) finishClose(q *queueSub) {
 	switch {
 	case !q.closing || q.settles > 0 || q.closeSent:
-	case !p.reported:
+	case !p.reported, !p.reaches():
 		p.endSub(q, nil)
 	default:
 		q.closeSent = true

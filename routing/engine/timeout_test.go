@@ -56,7 +56,10 @@ func TestTimeout_EveryRequestEndsWhenTheLeaderIsGone(t *testing.T) {
 		idle.Close(p, 6)
 		p.send(7, "q", "y", true)
 		p.s.Subscribe(routing.SubscribeOptions{Address: routing.Queue("q")}, p, p, 8)
-		p.ended(4, 5, 6, 7, 8)
+		if err := p.result(6); err != nil {
+			t.Errorf("the end of a subscription without deliveries: got %v, want none", err)
+		}
+		p.ended(4, 5, 7, 8)
 
 		n.fabric.Lead(0)
 		p.send(9, "q", "z", true)
