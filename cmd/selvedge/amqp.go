@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/Azure/go-amqp"
@@ -129,17 +130,27 @@ type amqpSource struct {
 
 // openAMQPSource attaches with credit by hand, so that not a message more than
 // asked for leaves the queue.
-func openAMQPSource(ctx context.Context, at *server, d destination, most int) (source, error) {
+func openAMQPSource(ctx context.Context, at *server, d destination, most int, attach time.Duration) (source, error) {
 	conn, session, err := dialAMQP(ctx, at)
 	if err != nil {
 		return nil, err
 	}
-	link, err := session.NewReceiver(ctx, d.String(), &amqp.ReceiverOptions{
+	attaching := ctx
+	if attach > 0 {
+		var cancel context.CancelFunc
+		attach = max(attach, emptyTimeout)
+		attaching, cancel = context.WithTimeout(ctx, attach)
+		defer cancel()
+	}
+	link, err := session.NewReceiver(attaching, d.String(), &amqp.ReceiverOptions{
 		Credit:             -1,
 		SourceCapabilities: []string{d.capability()},
 	})
 	if err != nil {
 		_ = conn.Close()
+		if attaching.Err() != nil && ctx.Err() == nil {
+			err = silentFor(attach)
+		}
 		return nil, fmt.Errorf("attach to %s: %w", d, err)
 	}
 	if most == 0 {
@@ -171,8 +182,8 @@ func (s *amqpSource) receive(ctx context.Context) (incoming, error) {
 	}, nil
 }
 
-func (s *amqpSource) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+func (s *amqpSource) close(wait time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
 	return errors.Join(s.link.Close(ctx), s.conn.Close())
 }

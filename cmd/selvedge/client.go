@@ -142,10 +142,11 @@ type sender interface {
 }
 
 // source receives messages; receive waits for the next one. A message counts as
-// processed when its settle was called.
+// processed when its settle was called. Close waits for so long until the broker has
+// seen that.
 type source interface {
 	receive(ctx context.Context) (incoming, error)
-	close() error
+	close(wait time.Duration) error
 }
 
 // openSender connects to send to the destination.
@@ -168,8 +169,9 @@ func (f *clientFlags) openSender(ctx context.Context, d destination, timeout tim
 }
 
 // openSource connects to receive from the destination. Most bounds the messages that
-// will be asked for; 0 means no bound.
-func (f *clientFlags) openSource(ctx context.Context, d destination, most int) (s source, err error) {
+// will be asked for, attach the wait for the broker to open the source; 0 means no
+// bound.
+func (f *clientFlags) openSource(ctx context.Context, d destination, most int, attach time.Duration) (s source, err error) {
 	at, err := f.server()
 	if err != nil {
 		return nil, err
@@ -177,7 +179,7 @@ func (f *clientFlags) openSource(ctx context.Context, d destination, most int) (
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	if at.Protocol == protocolAMQP {
-		s, err = openAMQPSource(ctx, at, d, most)
+		s, err = openAMQPSource(ctx, at, d, most, attach)
 	} else {
 		s, err = openSTOMPSource(ctx, at, d, most)
 	}
@@ -192,6 +194,8 @@ const (
 	connectTimeout = 30 * time.Second
 	// closeTimeout bounds the orderly end of a connection.
 	closeTimeout = 10 * time.Second
+	// emptyTimeout is the same where nothing was received, and the least wait for an attach.
+	emptyTimeout = 2 * time.Second
 	// maxCredit bounds the messages that are under way to a receiver.
 	maxCredit = 100
 )
@@ -245,6 +249,11 @@ func parseHeader(text string) (header, error) {
 		return header{}, fmt.Errorf("header %q: want key=value", text)
 	}
 	return header{name: name, value: value}, nil
+}
+
+// silentFor says that a broker that is there did not answer.
+func silentFor(d time.Duration) error {
+	return fmt.Errorf("the broker has not answered for %v: has the queue a leader, and the cluster a quorum? See selvedge status there", d)
 }
 
 var errConnectionClosed = errors.New("the broker closed the connection")

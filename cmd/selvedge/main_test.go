@@ -95,7 +95,7 @@ func retirement(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, `{"title":"refused","status":%d,"detail":%q}`, code, detail)
 }
 
-// serveBroker starts a STOMP broker: broker [FAULT N | login USER PASSWORD],
+// serveBroker starts a STOMP broker: broker [mute | FAULT N | login USER PASSWORD],
 // where the N-th message suffers the fault.
 func serveBroker(ts *testscript.TestScript, _ bool, args []string) {
 	faults := map[string]testbroker.Fault{
@@ -104,6 +104,8 @@ func serveBroker(ts *testscript.TestScript, _ bool, args []string) {
 	var opts testbroker.Options
 	switch len(args) {
 	case 0:
+	case 1:
+		opts.Mute = args[0] == "mute"
 	case 2:
 		fault, known := faults[args[0]]
 		n, err := strconv.Atoi(args[1])

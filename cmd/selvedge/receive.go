@@ -14,7 +14,7 @@ type ReceiveCmd struct {
 
 	Address string        `arg:"" help:"Queue or topic: orders, queue://orders, topic://prices (also /queue/orders, /topic/prices)."`
 	Count   int           `placeholder:"N" help:"End after that many messages (default: go on)."`
-	Timeout time.Duration `placeholder:"DURATION" help:"End when no message came for that long (default: wait)."`
+	Timeout time.Duration `placeholder:"DURATION" help:"End when no message came for that long (default: wait). A broker that has not opened the queue by then has not said why: it does so after its send-timeout, 15 s by default."`
 	Headers bool          `help:"Print headers in front of each body, and an empty line behind each of both."`
 }
 
@@ -45,14 +45,21 @@ func (c *ReceiveCmd) Run(ctx context.Context, s Streams) error {
 	if c.Count < 0 {
 		return &exitError{code: exitUsage, err: errors.New("count: must not be negative")}
 	}
-	link, err := c.openSource(ctx, from, c.Count)
+	link, err := c.openSource(ctx, from, c.Count, c.Timeout)
 	if err != nil {
 		return err
 	}
 	got, err := c.print(ctx, link, s)
-	closed := link.close()
+	wait := closeTimeout
+	if got == 0 {
+		wait = emptyTimeout // there is nothing to acknowledge
+	}
+	closed := link.close(wait)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		if got == 0 && closed != nil {
+			return fmt.Errorf("receive from %s: no message for %v, and %w", from, c.Timeout, closed)
+		}
 		if got < c.Count {
 			return fmt.Errorf("received %d of %d messages: none for %v", got, c.Count, c.Timeout)
 		}

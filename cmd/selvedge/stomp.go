@@ -93,6 +93,7 @@ func (s *stompSender) abort() { _ = s.nc.Close() }
 // stompSource receives with an acknowledgement for each message.
 type stompSource struct {
 	conn *stomp.Conn
+	nc   net.Conn
 	sub  *stomp.Subscription
 }
 
@@ -112,7 +113,7 @@ func openSTOMPSource(ctx context.Context, at *server, d destination, most int) (
 		_ = nc.Close()
 		return nil, err
 	}
-	return &stompSource{conn: conn, sub: sub}, nil
+	return &stompSource{conn: conn, nc: nc, sub: sub}, nil
 }
 
 func (s *stompSource) receive(ctx context.Context) (incoming, error) {
@@ -151,7 +152,8 @@ func stompHeaders(h *frame.Header) []header {
 // close waits until the broker has seen all acknowledgements. Messages that
 // come meanwhile are thrown away unacknowledged, so that the client library,
 // which reads receipts behind them, does not stall.
-func (s *stompSource) close() error {
+func (s *stompSource) close(wait time.Duration) error {
+	end := time.AfterFunc(wait, func() { _ = s.nc.Close() })
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for range s.sub.C { // emptying it is all
@@ -159,5 +161,8 @@ func (s *stompSource) close() error {
 	})
 	err := s.conn.Disconnect()
 	wg.Wait()
+	if !end.Stop() {
+		return silentFor(wait)
+	}
 	return err
 }

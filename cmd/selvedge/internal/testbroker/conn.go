@@ -77,6 +77,9 @@ func (c *conn) handle(f *stompclient.Frame) bool {
 	case "ACK":
 		c.ack(string(f.Get("id")))
 	case "DISCONNECT":
+		if c.b.opts.Mute {
+			return true
+		}
 		c.receipt(f)
 		c.end()
 		return false

@@ -32,6 +32,8 @@ type Options struct {
 	Fault func(n int) Fault
 	// Users are logins and passcodes; nil lets everybody in.
 	Users map[string]string
+	// Mute has it say nothing when a client leaves, like one whose queue has no leader.
+	Mute bool
 }
 
 // Broker is the broker. Open starts it.
