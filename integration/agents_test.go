@@ -316,6 +316,7 @@ func (c *crowd) forget() {
 func (c *crowd) finish() history.Verdict {
 	c.t.Helper()
 	c.settle()
+	defer c.accuse()
 	harness.Until(c.t, "all that was confirmed at a consumer", func() (string, bool) {
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -142,7 +142,7 @@ func TestFaultLargeMessagesOfAMQP(t *testing.T) {
 		t.Fatalf("receive: %v", got.err)
 	}
 	if sha256.Sum256(got.m.GetData()) != sha256.Sum256(want) {
-		t.Errorf("got %d bytes, want the %d that were sent", len(got.m.GetData()), size)
+		breached(t, "got %d bytes, want the %d that were sent", len(got.m.GetData()), size)
 	}
 	if err := receiver.AcceptMessage(ctx, got.m); err != nil {
 		t.Fatal(err)

@@ -199,7 +199,7 @@ func moveLarge(t *testing.T, c *harness.Cluster, from, to, queue string, body []
 		t.Fatal(err)
 	}
 	if sha256.Sum256(got) != sha256.Sum256(body) {
-		t.Errorf("got %d octets that are not the %d that were sent", len(got), len(body))
+		breached(t, "got %d octets that are not the %d that were sent", len(got), len(body))
 	}
 	since = highest(t, c)
 	for name, now := range since {
@@ -281,7 +281,7 @@ func TestFaultLargeSTOMPKillLeader(t *testing.T) {
 	leader := harness.Leader(t, c.Nodes[0].HTTP, queue)
 	got := dialSlow(t, otherThan(c, leader)[0].STOMP).download(t, queue, size, func() { c.Node(leader).Kill() })
 	if !bytes.Equal(got, body) {
-		t.Error("the body is not what was sent")
+		breached(t, "the body is not what was sent")
 	}
 	c.Node(leader).Restart()
 	c.AwaitHealthy()

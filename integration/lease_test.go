@@ -124,7 +124,7 @@ func silent(t *testing.T, c *crowd, after time.Duration) {
 	t.Helper()
 	for _, e := range c.between(after, c.history.Since()) {
 		if e.Kind == history.Confirmed || e.Kind == history.Received {
-			t.Errorf("%v after its lease must have ended a leader went on: %+v", rounded(e.At-after), e)
+			breached(t, "%v after its lease must have ended a leader went on: %+v", rounded(e.At-after), e)
 			return
 		}
 	}

@@ -105,11 +105,3 @@ func (l *ledger) check(t *testing.T, sent int, once bool) history.Verdict {
 	complain(t, &v)
 	return v
 }
-
-// complain fails the test for each promise that was broken.
-func complain(t *testing.T, v *history.Verdict) {
-	t.Helper()
-	for _, b := range v.Breaches() {
-		t.Error(b)
-	}
-}

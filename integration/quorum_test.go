@@ -75,7 +75,7 @@ func TestFaultTwoOfThreeDead(t *testing.T) {
 	dead := crowd.between(from+time.Second, until)
 	saysWhy(t, of(dead, "a", history.Failed))
 	if n := len(of(dead, "a", history.Confirmed)); n > 0 {
-		t.Errorf("confirmed without a majority: got %d, want none", n)
+		breached(t, "confirmed without a majority: got %d, want none", n)
 	}
 	c.Node("b").Launch()
 	crowd.afterConfirmed(200)
@@ -118,7 +118,7 @@ func TestFaultCutMinority(t *testing.T) {
 	until := crowd.harm("c is back")
 	during := crowd.between(from+afterLease, until)
 	if n := len(of(during, "c", history.Confirmed)); n > 0 {
-		t.Errorf("confirmed by the minority: got %d, want none", n)
+		breached(t, "confirmed by the minority: got %d, want none", n)
 	}
 	saysWhy(t, of(during, "c", history.Failed))
 	for _, n := range []string{"a", "b"} {

@@ -132,12 +132,12 @@ func countTokens(t *testing.T, n *harness.Node, queues []string, tokens int) {
 			msg := <-sub.C
 			ok(t, "receive", msg.Err)
 			if seen[string(msg.Body)] {
-				t.Fatalf("token %s is there twice", msg.Body)
+				breached(t, "token %s is there twice", msg.Body)
 			}
 			seen[string(msg.Body)] = true
 		}
 	}
 	if len(seen) != tokens {
-		t.Fatalf("got %d tokens, want %d", len(seen), tokens)
+		breached(t, "got %d tokens, want %d", len(seen), tokens)
 	}
 }

@@ -13,7 +13,8 @@ import (
 // A test of a real cluster runs against the clock, and now and then a machine that
 // others use as well gives it no time for seconds. So a few such tests that failed
 // may run once more, each by itself. What they said is printed, and they are counted.
-// A race, a panic or a test that did not end is certain: it fails at once.
+// A race, a panic, a test that did not end or a promise that was broken ("breach:", as
+// the tests of integration say of a message that was lost) is certain: it fails at once.
 
 // mostAgain is how many tests may fail and run again: more are not bad luck.
 const mostAgain = 3
@@ -21,8 +22,11 @@ const mostAgain = 3
 // certain says whether a line of a test shows what no other run can excuse.
 func certain(line string) bool {
 	return strings.Contains(line, "DATA RACE") || strings.HasPrefix(strings.TrimSpace(line), "panic: ") ||
-		strings.Contains(line, "race detected during execution")
+		strings.Contains(line, "race detected during execution") || breach.MatchString(line)
 }
+
+// breach is how a test says that a promise was broken, behind its file and line.
+var breach = regexp.MustCompile(`\.go:\d+: breach: `)
 
 // runner returns what runs one test of a package by a command, and hands on its JSON.
 func runner(command []string) func(f failure, out io.Writer) {

@@ -36,6 +36,8 @@ func TestAgain(t *testing.T) {
 		{"another package", strings.ReplaceAll(failed, "cluster", "shard"), passes, 0, false},
 		{"a race", strings.ReplaceAll(failed, "too late", "WARNING: DATA RACE"), passes, 0, false},
 		{"a panic", strings.ReplaceAll(failed, "too late", "panic: oh"), passes, 0, false},
+		{"a broken promise", strings.ReplaceAll(failed, "too late", "    ledger_test.go:113: breach: confirmed and lost: got 1, want none: a:7"), passes, 0, false},
+		{"a client that was told of one", strings.ReplaceAll(failed, "too late", "    x_test.go:1: the node said: breach: x"), passes, 1, true},
 		{"a package without a test", lines([4]string{"x/cluster", "TestB", "pass", ""}, [4]string{"x/cluster", "", "fail", ""}), passes, 0, false},
 		{"one did not end", lines([4]string{"x/cluster", "TestA", "fail", ""}) + `{"Action":"output","Package":"x/cluster","Test":"TestC","Output":"x"}` + "\n" +
 			lines([4]string{"x/cluster", "", "fail", ""}), passes, 0, false},
