@@ -57,7 +57,10 @@ type Node struct {
 	closeErr  error
 }
 
-var _ engine.Fabric = (*Node)(nil)
+var (
+	_ engine.Fabric   = (*Node)(nil)
+	_ engine.Majority = (*Node)(nil)
+)
 
 // Open starts a node. A standalone node is ready when Open returns; a node of a
 // cluster gets ready when it meets a majority of the others, see [Node.Ready].

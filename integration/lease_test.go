@@ -80,7 +80,7 @@ func TestFaultLeaderLosesPeersWithAppends(t *testing.T) {
 	defer wait.Stop()
 	<-wait.C
 	silent(t, crowd, cut+afterLease)
-	saysWhy(t, of(crowd.between(cut, crowd.history.Since()), "c", history.Failed))
+	saysWhy(t, of(crowd.between(cut+afterLease, crowd.history.Since()), "c", history.Failed))
 	for _, p := range otherThan(c, "c") {
 		p.Resume()
 	}

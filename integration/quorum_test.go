@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -38,16 +39,20 @@ func of(events []history.Event, node string, kind history.Kind) []history.Event 
 	return out
 }
 
-// saysWhy fails the test if a send failed without the reason that the broker has
-// no majority, or could not confirm in time.
+// noMajority is what a node says of a send that it could not confirm because its peers
+// are gone, cut off or silent.
+var noMajority = regexp.MustCompile(`the outcome is unknown; a majority of the (?:nodes that store the queue|cluster) (is out of reach|has not answered)`)
+
+// saysWhy fails the test if a send failed, after the lease of whoever led, without the
+// reason that the broker has no majority.
 func saysWhy(t *testing.T, failures []history.Event) {
 	t.Helper()
 	if len(failures) == 0 {
 		t.Error("failed sends: got none, want some")
 	}
 	for _, e := range failures {
-		if !strings.Contains(e.Reason, "the outcome is unknown") {
-			t.Errorf("reason of a failed send: got %q, want one that says that the outcome is unknown", e.Reason)
+		if !noMajority.MatchString(e.Reason) {
+			t.Errorf("reason of a send of %s that failed: got %q, want the majority that is missing", e.Client, e.Reason)
 			return
 		}
 	}
@@ -71,8 +76,9 @@ func TestFaultTwoOfThreeDead(t *testing.T) {
 		return strings.Join(crowd.told(), "\n"),
 			len(of(since, "a-stomp", history.Disconnected)) >= 6 && len(of(since, "a-amqp", history.Disconnected)) >= 6
 	})
+	leavesInTime(t, a)
 	until := crowd.harm("b is back")
-	dead := crowd.between(from+time.Second, until)
+	dead := crowd.between(from+afterLease, until)
 	saysWhy(t, of(dead, "a", history.Failed))
 	if n := len(of(dead, "a", history.Confirmed)); n > 0 {
 		breached(t, "confirmed without a majority: got %d, want none", n)
@@ -88,6 +94,20 @@ func TestFaultTwoOfThreeDead(t *testing.T) {
 	measured(t, "two of three dead: %s", &v)
 	figure(t, fmt.Sprintf("two of three dead, send-timeout %v", shortTimeout), tallied(&v),
 		fmt.Sprintf("slowest answer %v, no hang", rounded(v.Slowest)), (shortTimeout + answerSlack).String())
+}
+
+// leavesInTime has the verb receive look for a message at a node that has no majority, for
+// a second: it ends soon after it.
+func leavesInTime(t *testing.T, n *harness.Node) {
+	t.Helper()
+	const leave = 2 * time.Second
+	for _, client := range interop.Streamers() {
+		protocol, began := string(client.Protocol()), time.Now()
+		code, out := verb(t, "receive", "led-by-nobody", "--count", "1", "--timeout", "1s", "--protocol", protocol, "--server", at(n, client, "").Addr)
+		if took := time.Since(began); code != 1 || took > time.Second+leave+answerSlack {
+			t.Errorf("receive by %s without a majority: got exit code %d, %q after %v, want 1 after a second, and two at most to leave", protocol, code, out, rounded(took))
+		}
+	}
 }
 
 // A node is cut off the other two, without a word. It confirms nothing and says

@@ -34,6 +34,8 @@ func (p *portal) cause(now time.Time) string {
 			"look at the load of the nodes, and at the network between them", p.e.opts.Lease)
 	case here && l != nil:
 		return "its log has not stored it: look at the disks and the load of the nodes that store the queue"
+	case p.e.outvoted():
+		return "a majority of the cluster is out of reach: start nodes until there is one, or look at the network between them"
 	case here:
 		return "this node has led the queue's shard, and does not at the moment: look at its log, its disk, and `selvedge status`"
 	case !p.joined.Load():
@@ -51,6 +53,12 @@ func (p *portal) unheard(now time.Time) time.Duration {
 		return now.Sub(*at)
 	}
 	return 0
+}
+
+// outvoted reports whether the fabric knows that a majority of the cluster is out of reach.
+func (e *Engine) outvoted() bool {
+	m, ok := e.opts.Fabric.(Majority)
+	return ok && !m.Quorum()
 }
 
 // reached counts the nodes that can be reached, this one among them.

@@ -90,6 +90,22 @@ func TestTimeout_SaysWhy(t *testing.T) {
 	}
 }
 
+// cutOff is a fabric that knows that it has no majority.
+type cutOff struct{ engine.Fabric }
+
+func (cutOff) Quorum() bool { return false }
+
+// The fabric knew that the majority was gone, the peers did not yet: the answer looked for
+// a leader.
+func TestTimeout_SaysWhyAsSoonAsTheFabricKnows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 1, func(o *engine.Options) { o.SendTimeout, o.Fabric = shortTimeout, cutOff{o.Fabric} })
+		p := c.nodes[0].client(t)
+		p.send(1, "q", "x", true)
+		p.says(1, "a majority of the cluster is out of reach: start nodes until there is one")
+	})
+}
+
 // The same of the other requests that wait for the leader.
 func TestTimeout_OfASubscriptionSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

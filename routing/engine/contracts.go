@@ -88,6 +88,13 @@ type Departures interface {
 	Left(node string, session uint64) bool
 }
 
+// Majority is a Fabric that knows whether this node has a majority of the cluster within
+// reach. It may know so before its peers are reported down.
+type Majority interface {
+	// Quorum reports whether it has.
+	Quorum() bool
+}
+
 // Lane is one of the four streams between two nodes. A lane never waits for a
 // later one in this list.
 type Lane uint8
