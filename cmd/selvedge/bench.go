@@ -24,7 +24,7 @@ type BenchCmd struct {
 	Consumers int           `default:"1" group:"Load" help:"Connections that receive; 0 to leave the messages in the queue."`
 	Queues    int           `default:"1" group:"Load" help:"Spread the messages over that many queues, named QUEUE-1, QUEUE-2, ..."`
 	Size      int           `default:"256" group:"Load" help:"Bytes of a body."`
-	Count     int64         `placeholder:"N" group:"Load" help:"Messages of all producers (default: 100000, unless --duration is given)."`
+	Count     *int64        `placeholder:"N" group:"Load" help:"Messages of all producers (default: 100000, unless --duration is given); without producers, how many to wait for."`
 	Duration  time.Duration `placeholder:"DURATION" group:"Load" help:"Send for that long."`
 	Rate      float64       `placeholder:"N" group:"Load" help:"Messages per second of all producers (default: as fast as it goes)."`
 
@@ -107,11 +107,14 @@ func (c *BenchCmd) options() bench.Options {
 		Protocol: c.Protocol, ConsumerProtocol: c.ConsumerProtocol, Servers: c.Servers, ConsumerServers: c.ConsumerServers,
 		User: c.User, Password: c.Password, TLS: c.TLS,
 		Queue: c.Queue, Queues: c.Queues, Producers: c.Producers, Consumers: c.Consumers,
-		Size: c.Size, Count: c.Count, Duration: c.Duration, Rate: c.Rate,
+		Size: c.Size, Duration: c.Duration, Rate: c.Rate,
 		Persistent: c.Persistent, Window: c.Window, Ack: c.Ack, Credit: c.Credit,
-		Reconnect: c.Reconnect, Patience: c.Patience, Linger: c.Linger,
+		Reconnect: c.Reconnect, Patience: c.Patience, Linger: c.Linger, Explain: explain,
 	}
-	if o.Count == 0 && o.Duration == 0 && o.Producers > 0 {
+	switch {
+	case c.Count != nil:
+		o.Count = *c.Count
+	case o.Duration == 0 && o.Producers > 0:
 		o.Count = defaultCount
 	}
 	if !c.Receipts {

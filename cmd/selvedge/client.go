@@ -99,18 +99,6 @@ func (f *clientFlags) server() (*server, error) {
 	return s, nil
 }
 
-// spoken names what the broker must speak, for people.
-func (s *server) spoken() string {
-	name := "STOMP"
-	if s.Protocol == protocolAMQP {
-		name = "AMQP"
-	}
-	if s.TLS {
-		name += " by TLS"
-	}
-	return name
-}
-
 // dial connects. The connection is the caller's.
 func (s *server) dial(ctx context.Context) (net.Conn, error) {
 	return endpoint.Dial(ctx, &s.Endpoint, s.trust)

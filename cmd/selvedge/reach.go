@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"github.com/Azure/go-amqp"
+
+	"github.com/selvedge-mq/selvedge/cmd/selvedge/internal/endpoint"
 )
 
 // otherProtocols are what the libraries say of an answer that is of another protocol.
@@ -27,6 +29,21 @@ func reach(err error, protocol string) error {
 		return fmt.Errorf("%w: does this port speak %s? By default STOMP is 61613, AMQP 5672 and HTTP 8161", err, protocol)
 	}
 	return amqpReason(err)
+}
+
+// explain is reach for an endpoint.
+func explain(err error, at *endpoint.Endpoint) error { return reach(err, spoken(at)) }
+
+// spoken names what a broker must speak, for people.
+func spoken(e *endpoint.Endpoint) string {
+	name := "STOMP"
+	if e.Protocol == protocolAMQP {
+		name = "AMQP"
+	}
+	if e.TLS {
+		name += " by TLS"
+	}
+	return name
 }
 
 // amqpReason is an error of AMQP in one line, as the broker said it.
@@ -48,7 +65,7 @@ func otherProtocol(err error) bool {
 
 // reach adds to the reason why there is no conversation with the broker what to look at.
 func (s *server) reach(err error) error {
-	hinted := reach(err, s.spoken())
+	hinted := explain(err, &s.Endpoint)
 	if !s.anyProtocol || !otherProtocol(err) {
 		return hinted
 	}

@@ -9,6 +9,7 @@ var parserWords = []struct {
 	ours   string
 }{
 	{regexp.MustCompile(`expected \w+ value but got "EOL" \(<EOL>\)`), "a value is missing behind it"},
+	{regexp.MustCompile(`expected (?:int|float|duration|size) value but got ("-[\d.].*") \([a-z ]+\); perhaps try .*`), `$1 is negative, which no number of the command line may be`},
 	{regexp.MustCompile(`expected \w+ value but got ("-.*") \([a-z ]+\); perhaps try .*`), `$1 begins like a flag: if it is the value, write it behind a =`},
 	{regexp.MustCompile(`expected a valid \d+ bit u?int but got (".*")`), `$1 is not a number`},
 	{regexp.MustCompile(`expected duration but got (".*?"): .*`), `$1 is not a duration: write for example 500ms, 10s or 5m`},

@@ -16,7 +16,7 @@ func (d *amqpDriver) dial(ctx context.Context, server string) (*line[*amqpclient
 	}
 	conn, err := amqpclient.Dial(ctx, at.Addr, amqpclient.Options{User: at.User, Password: at.Password, Patience: d.opts.Patience, Dial: at.dial})
 	if err != nil {
-		return nil, err
+		return nil, d.opts.unreached(at, err)
 	}
 	return newLine(conn), nil
 }

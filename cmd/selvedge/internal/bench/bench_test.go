@@ -206,20 +206,24 @@ func TestRunTellsWhyItCannotBegin(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = b.Run(t.Context(), &bytes.Buffer{})
-	if err == nil || err.Error() != "the broker says: wrong login or passcode" {
-		t.Errorf("got %v, want the broker's words", err)
+	if want := "connect to " + o.Servers[0] + ": the broker says: wrong login or passcode"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
+// A run is cut short at its first message.
 func TestACanceledRunReports(t *testing.T) {
-	o := options(broker(t, testbroker.Options{Fault: func(int) testbroker.Fault { return testbroker.None }}))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o := options(broker(t, testbroker.Options{Fault: func(int) testbroker.Fault {
+		cancel()
+		return testbroker.None
+	}}))
 	o.Count, o.Rate = 1_000_000, 100
 	b, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
 	r, err := b.Run(ctx, &bytes.Buffer{})
 	if err != nil {
 		t.Fatal(err)
@@ -236,6 +240,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	}{
 		"a topic":                    {func(o *Options) { o.Queue = "topic://a" }, "on a topic each consumer gets every message"},
 		"a small size":               {func(o *Options) { o.Size = 10 }, "size: at least 46 bytes"},
+		"fewer producers than none":  {func(o *Options) { o.Producers = -1 }, "producers, consumers: must not be negative"},
 		"no end":                     {func(o *Options) { o.Count = 0 }, "count or duration"},
 		"nobody":                     {func(o *Options) { o.Producers, o.Consumers = 0, 0 }, "at least one of either"},
 		"an unknown protocol":        {func(o *Options) { o.Protocol = "mqtt" }, "want stomp or amqp"},

@@ -48,6 +48,10 @@ type Options struct {
 	Reconnect bool          // connect again after an error and send again what is unconfirmed
 	Patience  time.Duration // how long to wait for a confirmation or a message that does not come
 	Linger    time.Duration // how long consumers go on when nothing is missing
+
+	// Explain adds to the reason why a connection does not come about what to look
+	// at; nil leaves it as it is.
+	Explain func(err error, at *endpoint.Endpoint) error
 }
 
 // complete fills in defaults and tells what cannot be.
@@ -70,7 +74,9 @@ func (o *Options) complete() error {
 		return fmt.Errorf("ack: want %s, %s or %s", AckEach, AckBatch, AckAuto)
 	case o.Queue == "" || strings.Contains(o.Queue, "://") || strings.HasPrefix(o.Queue, "/"):
 		return fmt.Errorf("queue %q: a bench needs the name of a queue; on a topic each consumer gets every message", o.Queue)
-	case o.Producers < 0 || o.Consumers < 0 || o.Producers+o.Consumers == 0:
+	case o.Producers < 0 || o.Consumers < 0:
+		return errors.New("producers, consumers: must not be negative")
+	case o.Producers+o.Consumers == 0:
 		return errors.New("producers, consumers: at least one of either is needed")
 	case o.Producers > maxProducers:
 		return fmt.Errorf("producers: at most %d", maxProducers)
@@ -81,7 +87,7 @@ func (o *Options) complete() error {
 	case o.Count < 0 || o.Duration < 0 || o.Rate < 0 || o.Window < 0:
 		return errors.New("count, duration, rate, window: must not be negative")
 	case o.Producers > 0 && o.Count == 0 && o.Duration == 0:
-		return errors.New("count or duration: one of them must be set")
+		return errors.New("count or duration: one of them must be set, and more than 0")
 	case o.Patience <= 0 || o.Linger < 0:
 		return errors.New("patience: must be positive; linger: must not be negative")
 	case o.Reconnect && o.Window == 0:

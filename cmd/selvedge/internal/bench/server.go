@@ -35,6 +35,14 @@ func (o *Options) reach(server, protocol string) (*place, error) {
 	return &place{e, func(ctx context.Context) (net.Conn, error) { return endpoint.Dial(ctx, &e, o.Trust) }}, nil
 }
 
+// unreached is why there is no connection with a server.
+func (o *Options) unreached(at *place, err error) error {
+	if o.Explain != nil {
+		err = o.Explain(err, &at.Endpoint)
+	}
+	return fmt.Errorf("connect to %s: %w", at.Addr, err)
+}
+
 func (o *Options) checkServers(servers []string, protocol string) error {
 	for _, s := range servers {
 		if _, err := o.reach(s, protocol); err != nil {

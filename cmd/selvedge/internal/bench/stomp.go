@@ -18,7 +18,7 @@ func (d *stompDriver) dial(ctx context.Context, server string) (*line[*stompclie
 	}
 	conn, err := stompclient.Dial(ctx, at.Addr, stompclient.Options{Login: at.User, Passcode: at.Password, Dial: at.dial})
 	if err != nil {
-		return nil, err
+		return nil, d.opts.unreached(at, err)
 	}
 	return newLine(conn), nil
 }
