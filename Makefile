@@ -58,10 +58,11 @@ fmt:
 fuzz:
 	.ci/fuzz $(T)
 
-# Engines in a simulated cluster: SEEDS seeds, in five minutes at most.
-SEEDS ?= 2000
+# Engines in a simulated cluster: SEEDS seeds. It fails when they are not done WITHIN.
+SEEDS  ?= 2000
+WITHIN ?= 8m
 simulation:
-	go test -count=1 -timeout 0 -run '^TestSeeds$$' -v ./routing/sim -args -seeds $(SEEDS)
+	go test -count=1 -timeout 0 -run '^TestSeeds$$' -v ./routing/sim -args -seeds $(SEEDS) -for $(WITHIN)
 
 # The same for hours, each time with seeds of its own: FOR=4h.
 FOR ?= 1h
