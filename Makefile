@@ -22,7 +22,7 @@ tested  = { go test -json $(1) $(FLAGS) $(2) || echo "go test: exit $$?"; } | \
 	go run ./.ci/summary -clocked '$(CLOCKED)' go test -json -count=1 -timeout 10m $(FLAGS)
 
 .PHONY: all build vet test race house lint fmt fuzz simulation soak mutants clients integration interop faults \
-	histories powerloss reliability compose scale figures bench docs update
+	histories powerloss reliability compose scale figures profile bench docs update
 
 all: build vet
 
@@ -120,6 +120,11 @@ EACH ?= 10s
 ONLY ?=
 figures:
 	go run ./.ci/figures -runs $(RUNS) -duration $(EACH) -only '$(ONLY)'
+
+# Where a node spends its processor time under the first row that begins with ONLY.
+PROFILE ?= selvedge.prof
+profile:
+	go run ./.ci/figures -duration $(EACH) -only '$(or $(ONLY),S1)' -profile $(PROFILE)
 
 bench:
 	go test -run '^$$' -bench . -benchmem $(FLAGS) $(PACKAGES)

@@ -30,6 +30,9 @@ func (n *Node) newWebServers(life context.Context) *webServers {
 	mux := admin.routes()
 	mux.HandleFunc(api.PathTrace, admin.get(admin.guarded(newWatching(life, n.traces, n.auth, admin.problem).serve)))
 	mux.Handle(api.PathRetire, admin.guarded(newRetiring(n.status, n.log, admin.problem).handler(life)))
+	if n.cfg.PProf.On {
+		admin.profiles(life, mux)
+	}
 	for _, p := range []string{config.ProtocolSTOMP, config.ProtocolAMQP} {
 		upgrade := sockets.upgrade(life, p)
 		mux.HandleFunc("/"+p, upgrade)

@@ -24,6 +24,7 @@ type options struct {
 	warmup   time.Duration // of what goes before it, and does not count
 	runs     int
 	only     string // the rows that begin so
+	profile  string // file for a profile of the processor, instead of figures
 }
 
 func main() {
@@ -32,6 +33,7 @@ func main() {
 	flag.DurationVar(&o.warmup, "warmup", 2*time.Second, "how long each load runs before, on the same nodes, without being counted")
 	flag.IntVar(&o.runs, "runs", 3, "how often each load is run; the median counts")
 	flag.StringVar(&o.only, "only", "", "measure the rows that begin so, T1 for example")
+	flag.StringVar(&o.profile, "profile", "", "instead of figures, run the first of these rows once, and put a profile of its first node's processor time into this file")
 	flag.Parse()
 	if err := start(o); err != nil {
 		fmt.Fprintln(os.Stderr, "figures:", err)
@@ -48,12 +50,15 @@ func start(o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
+	if o.profile != "" {
+		return profile(ctx, o, b, os.Stdout, os.Stderr)
+	}
 	return run(ctx, o, b, os.Stdout, os.Stderr)
 }
 
 // stage is where a load is run: the machine, or a test's double.
 type stage interface {
-	measure(ctx context.Context, l load, warmup, d time.Duration) (*sample, error)
+	measure(ctx context.Context, l load, o options) (*sample, error)
 	describe() string
 }
 
@@ -64,10 +69,8 @@ const settling = 5 * time.Second
 // meets all of them, and prints the table. A run that ends early prints what it has.
 func run(ctx context.Context, o options, s stage, out, told io.Writer) error {
 	var rows []*row
-	for _, l := range loads {
-		if strings.HasPrefix(l.name, o.only) {
-			rows = append(rows, &row{load: l})
-		}
+	for _, l := range chosen(o.only) {
+		rows = append(rows, &row{load: l})
 	}
 	if len(rows) == 0 || o.runs < 1 || o.duration <= 0 || o.warmup < 0 {
 		return fmt.Errorf("nothing to measure: rows that begin with %q: %d, runs %d of %v after %v", o.only, len(rows), o.runs, o.duration, o.warmup)
@@ -86,11 +89,21 @@ func run(ctx context.Context, o options, s stage, out, told io.Writer) error {
 	return errors.Join(err, writeTable(out, rows), writeRatio(out, rows))
 }
 
+// chosen returns the loads whose names begin so.
+func chosen(begin string) (list []load) {
+	for _, l := range loads {
+		if strings.HasPrefix(l.name, begin) {
+			list = append(list, l)
+		}
+	}
+	return list
+}
+
 func rounds(ctx context.Context, o options, s stage, rows []*row, told io.Writer) error {
 	begin, done := time.Now(), 0
 	for round := range o.runs {
 		for i, r := range rows {
-			got, err := s.measure(ctx, r.load, o.warmup, o.duration)
+			got, err := s.measure(ctx, r.load, o)
 			if ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}

@@ -17,7 +17,7 @@ type double struct {
 	runs  map[string]int
 }
 
-func (d *double) measure(_ context.Context, l load, _, _ time.Duration) (*sample, error) {
+func (d *double) measure(_ context.Context, l load, _ options) (*sample, error) {
 	key := fmt.Sprint(l.name, l.nodes)
 	d.calls = append(d.calls, l.name)
 	s := d.of(l, d.runs[key])

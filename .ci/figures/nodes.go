@@ -39,13 +39,13 @@ const (
 	stopWithin    = 30 * time.Second
 )
 
-// start starts n nodes and waits until they are healthy.
-func (b *bed) start(ctx context.Context, n int) (*cluster, error) {
+// start starts n nodes and waits until they are healthy. They have profiles or not.
+func (b *bed) start(ctx context.Context, n int, profiles bool) (*cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, healthyWithin)
 	defer cancel()
 	b.begun++
 	c := &cluster{dir: filepath.Join(b.dir, strconv.Itoa(b.begun))}
-	seeds, err := unused(n)
+	seeds, err := unused(ctx, n)
 	if err != nil {
 		return nil, err
 	}
@@ -55,8 +55,10 @@ func (b *bed) start(ctx context.Context, n int) (*cluster, error) {
 	var outs []io.Reader
 	for i := range n {
 		data := filepath.Join(c.dir, strconv.Itoa(i))
-		args := []string{"serve", "--data", data, "--node", "n" + strconv.Itoa(i), "--log-level", "warn",
-			"--stomp", "127.0.0.1:0", "--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0"}
+		args := []string{
+			"serve", "--data", data, "--node", "n" + strconv.Itoa(i), "--log-level", "warn",
+			"--stomp", "127.0.0.1:0", "--amqp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--pprof", strconv.FormatBool(profiles),
+		}
 		if n > 1 {
 			args = append(args, "--cluster", seeds[i], "--seeds", strings.Join(seeds, ","), "--secret", "a secret of the figures")
 		}
@@ -75,11 +77,12 @@ func (b *bed) start(ctx context.Context, n int) (*cluster, error) {
 }
 
 // unused returns addresses of loopback on which nobody listens.
-func unused(n int) (addrs []string, err error) {
+func unused(ctx context.Context, n int) (addrs []string, err error) {
+	var lc net.ListenConfig
 	for port := firstPort; port <= lastPort && len(addrs) < n; port++ {
 		addr := fmt.Sprintf("127.0.0.1:%d", port)
 		var l net.Listener
-		if l, err = net.Listen("tcp", addr); err == nil {
+		if l, err = lc.Listen(ctx, "tcp", addr); err == nil {
 			addrs, err = append(addrs, addr), l.Close()
 		}
 	}

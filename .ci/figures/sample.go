@@ -47,17 +47,17 @@ type meters struct {
 
 // measure runs one load against fresh nodes: first for a while that does not count,
 // with queues of its own.
-func (b *bed) measure(ctx context.Context, l load, warmup, d time.Duration) (s *sample, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*(warmup+d)+time.Minute)
+func (b *bed) measure(ctx context.Context, l load, o options) (s *sample, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*(o.warmup+o.duration)+time.Minute)
 	defer cancel()
-	c, err := b.start(ctx, l.nodes)
+	c, err := b.start(ctx, l.nodes, o.profile != "")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.stop()) }()
 	args := strings.Fields(c.expand(l.args))
-	if warmup > 0 {
-		first := append([]string{"warmup", "--duration", warmup.String()}, args...)
+	if o.warmup > 0 {
+		first := append([]string{"warmup", "--duration", o.warmup.String()}, args...)
 		if l.sendsAlone() {
 			first = append(first, "--consumers", "1") // what it sends is not to stay
 		}
@@ -69,8 +69,9 @@ func (b *bed) measure(ctx context.Context, l load, warmup, d time.Duration) (s *
 	if err != nil {
 		return nil, err
 	}
-	r, own, err := b.bench(ctx, append([]string{"--duration", d.String()}, args...))
-	if err != nil {
+	taken := c.takeProfile(ctx, o)
+	r, own, err := b.bench(ctx, append([]string{"--duration", o.duration.String()}, args...))
+	if err = errors.Join(err, <-taken); err != nil {
 		return nil, err
 	}
 	after, err := c.read(ctx)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -74,14 +75,14 @@ func rounded(v float64) float64 { return float64(int64(v*100)) / 100 }
 
 // writeTable writes the table. Missed limits are an error.
 func writeTable(out io.Writer, rows []*row) error {
-	fmt.Fprintln(out, "| load | nodes | sent a second | received a second | confirmation p50 | p99 | delivery p50 | p99 | mean batch | node CPU a message | limits |")
-	fmt.Fprintln(out, "|---|---|---|---|---|---|---|---|---|---|---|")
+	head := "| load | nodes | sent a second | received a second | confirmation p50 | p99 | delivery p50 | p99 | mean batch | node CPU a message | limits |\n"
+	fmt.Fprint(out, head, strings.Repeat("|---", strings.Count(head, "|")-1), "|\n")
 	var missed []string
 	for _, r := range rows {
 		if r.samples == nil {
 			continue
 		}
-		cells := []string{r.name, fmt.Sprint(r.nodes)}
+		cells := []string{r.name, strconv.Itoa(r.nodes)}
 		for _, f := range []*figure{sent, received, confirm50, confirm99, deliver50, deliver99, batch, nodeCPU} {
 			cells = append(cells, r.cell(f))
 		}

@@ -135,6 +135,7 @@ type Config struct {
 	LogFormat string `name:"log-format" group:"Logging" default:"console" value:"F" help:"console for people or json for machines; on standard error."`
 
 	DrainTimeout time.Duration `name:"drain-timeout" group:"Node" default:"20s" value:"D" help:"How long the node may take to hand its work over when it stops."`
+	PProf        Switch        `name:"pprof" group:"Node" default:"false" value:"BOOL" help:"Whether administrators find profiles of the process, of its processor time, memory and goroutines, at /debug/pprof of http and http-tls."`
 
 	Users     []auth.User `kong:"-"` // in the file only
 	Rules     []auth.Rule `kong:"-"` // in the file only

@@ -132,7 +132,7 @@ func TestEverySettingInTheFile(t *testing.T) {
 		MessageSize: 1 << 20, WholeSize: 1 << 19, Uploads: 3, UploadIdle: time.Minute, UploadWindow: 1 << 20, HeaderCount: 10, HeaderSize: 2000, LoginTimeout: time.Second,
 		InFlight: 1, InFlightBytes: 64 << 10, Prefetch: 1, Anonymous: "any", AnonymousUser: "robot",
 		NodeInFlightBytes: 32 << 20, TransactionBytes: 1 << 20, NonPersistentBytes: 8 << 20, TopicBufferBytes: 4 << 20, ControlBufferBytes: 3 << 20,
-		CacheBytes: 2 << 20, CompactAbove: 128 << 20, AppendTimeout: 5 * time.Second, AMQPTransactions: 7, AMQPLinks: 9, AMQPDynamicNodes: 8,
+		PProf: Switch{On: true}, CacheBytes: 2 << 20, CompactAbove: 128 << 20, AppendTimeout: 5 * time.Second, AMQPTransactions: 7, AMQPLinks: 9, AMQPDynamicNodes: 8,
 		AMQPSuspendedBytes: 1 << 20, AMQPSuspendedTime: 3 * time.Minute,
 		LogLevel: "debug", LogFormat: "json", DrainTimeout: time.Minute,
 		Users: []auth.User{
