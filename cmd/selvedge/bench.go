@@ -46,7 +46,7 @@ func (BenchCmd) Help() string {
 	return `Each body holds the number of its producer, a sequence number and the time. So a run
 knows at its end what was lost (confirmed and not received), what came twice (marked as
 redelivered or not) and what came out of order (per producer, queue and consumer), and
-how long messages took from send to confirmation and from send to receipt.
+how long messages took from send to confirmation and from send to delivery.
 
 Examples:
 

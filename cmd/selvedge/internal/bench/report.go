@@ -28,7 +28,7 @@ type Report struct {
 	MegabytesPerSecond  float64 `json:"megabytes_per_second"` // bodies delivered, or sent if nobody received
 
 	ConfirmLatency  Latency `json:"confirm_latency"`  // from send to confirmation
-	DeliveryLatency Latency `json:"delivery_latency"` // from send to receipt
+	DeliveryLatency Latency `json:"delivery_latency"` // from send to delivery
 
 	ConfirmGap        GapReport `json:"longest_confirm_gap"`         // no producer had a confirmation
 	WorstConfirmGap   GapReport `json:"longest_confirm_gap_of_one"`  // one producer had none
