@@ -27,7 +27,8 @@ const (
 	mostIdleConnection = 20_000
 	// mostTakeover is how long a backlog may keep its next leader.
 	mostTakeover = 3 * time.Second
-	// mostAmplification is how much a log may write for each byte that is sent.
+	// mostAmplification is how much may be appended to the logs for each byte that is
+	// sent, with what is rewritten there.
 	mostAmplification = 2.0
 )
 

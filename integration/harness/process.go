@@ -59,6 +59,22 @@ func (n *Node) CPU() (time.Duration, error) {
 	return time.Duration(u+s) * tick, errors.Join(errUser, errSystem)
 }
 
+// Written returns the bytes that the node's process has made the kernel write to
+// disks: whole pages, each time that one was changed since it was last written, and
+// without what the file system writes for itself. [proc(5), write_bytes]
+func (n *Node) Written() (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", n.PID()))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if value, ok := strings.CutPrefix(line, "write_bytes: "); ok {
+			return strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("writes of node %s: nothing in /proc/%d/io", n.Name, n.PID())
+}
+
 // Descriptors returns how many files and sockets the node's process has open.
 func (n *Node) Descriptors() (int, error) {
 	list, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", n.PID()))
