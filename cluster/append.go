@@ -43,6 +43,7 @@ type appender struct {
 	nc      *nats.Conn
 	prefix  string // of the subjects that answers arrive at
 	timeout time.Duration
+	log     *serverLog
 	box     *mailbox.Mailbox[*pendingAppend]
 	metrics *metrics
 	stop    chan struct{}
@@ -73,6 +74,7 @@ func newAppender(e *embedded, timeout time.Duration, m *metrics) (*appender, err
 	a := &appender{
 		prefix:  nats.NewInbox() + ".",
 		timeout: timeout,
+		log:     e.log,
 		metrics: m,
 		box:     mailbox.New[*pendingAppend](),
 		stop:    make(chan struct{}),
@@ -176,7 +178,27 @@ func (a *appender) answer(m *nats.Msg) {
 		return // not one of ours
 	}
 	seq, err := parseAck(m)
+	if err == nil {
+		err = a.keepNames(id)
+	}
 	a.finish(id, seq, err)
+}
+
+// keepNames has the name of the file durable that an append was written to, where this
+// node alone confirms it. A folder that cannot be synced ends the server, as a file does.
+func (a *appender) keepNames(id uint64) error {
+	a.mu.Lock()
+	p := a.pending[id]
+	a.mu.Unlock()
+	if p == nil || p.log.names == nil {
+		return nil
+	}
+	if err := p.log.names.keep(); err != nil {
+		err = fmt.Errorf("%w: %w", ErrStorage, err)
+		a.log.fail(err)
+		return err
+	}
+	return nil
 }
 
 // finish ends an append, the first time only.

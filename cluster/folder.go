@@ -121,10 +121,28 @@ func claimFolder(o Options) (*os.File, error) {
 	if o.FrontOnly {
 		return nil, nil
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	if err := makeFolder(o.Dir); err != nil {
 		return nil, fmt.Errorf("cluster: create the data folder: %w", err)
 	}
 	return lockFolder(o.Dir)
+}
+
+// makeFolder creates a folder and those that it is in, and has their names durable.
+func makeFolder(dir string) error {
+	if exists(dir) {
+		return os.MkdirAll(dir, 0o700) // an error if it is no folder
+	}
+	parent := filepath.Dir(dir)
+	if err := makeFolder(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err := syncDir(parent); !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil // a folder that may be written to and not be read
 }
 
 // detectInterrupted is Detect for a folder whose setting aside may have been

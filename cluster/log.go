@@ -26,6 +26,7 @@ type shardLog struct {
 	shard   int
 	stream  string
 	subject string
+	names   *folderNames // of the files with its records, nil: they are not kept; the appender's
 	closed  atomic.Bool
 }
 

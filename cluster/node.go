@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/selvedge-mq/selvedge/cluster/blocks"
 	"github.com/selvedge-mq/selvedge/cluster/peers"
 	"github.com/selvedge-mq/selvedge/routing/engine"
 )
@@ -31,9 +33,10 @@ type Node struct {
 	session   uint64
 	started   time.Time
 	replicas  *replicas
-	state     folderState // of check, then of watchState, then of keepClean
-	suspects  chan int    // shards whose files are to be looked at
-	damaged   atomic.Bool // a replica was found damaged, or stranded, while serving
+	state     folderState  // of check, then of watchState, then of keepClean
+	names     *folderNames // of all that the embedded server stores; of start, then of watchState
+	suspects  chan int     // shards whose files are to be looked at
+	damaged   atomic.Bool  // a replica was found damaged, or stranded, while serving
 
 	server     *embedded
 	store      *store
@@ -132,17 +135,15 @@ func (n *Node) start(ctx context.Context) error {
 		n.store.dir = n.opts.Dir
 	}
 	for shard := range n.marker.Shards {
-		n.logs = append(n.logs, newShardLog(n.store, shard))
+		n.logs = append(n.logs, n.openLog(shard))
 	}
 	if err := n.meet(); err != nil {
 		return err
 	}
 	n.leadership = newLeadership(len(n.logs), n.metrics)
 	n.infos = newInfos(len(n.logs))
-	if !n.opts.clustered() {
-		if err := n.createAll(ctx); err != nil {
-			return err
-		}
+	if err := n.layDown(ctx); err != nil {
+		return err
 	}
 	if err := errors.Join(n.listenRegistry(), listenNames(n.store, n.members, n.opts.Node)); err != nil {
 		return err
@@ -154,6 +155,34 @@ func (n *Node) start(ctx context.Context) error {
 	}
 	n.opened.Store(true)
 	n.run(context.WithoutCancel(ctx))
+	return nil
+}
+
+// openLog returns the log of a shard. Where this node alone confirms what is in it, the
+// names of its files are durable before that.
+func (n *Node) openLog(shard int) *shardLog {
+	l := newShardLog(n.store, shard)
+	if !n.opts.clustered() && n.opts.SyncInterval == 0 {
+		l.names = newFolderNames(blocks.Dir(streamDir(n.opts.Dir, shard)), false)
+	}
+	return l
+}
+
+// layDown makes the logs of a node on its own, and has the names of all files durable
+// that the embedded server has made so far.
+func (n *Node) layDown(ctx context.Context) error {
+	if !n.opts.clustered() {
+		if err := n.createAll(ctx); err != nil {
+			return err
+		}
+	}
+	if n.opts.FrontOnly {
+		return nil
+	}
+	n.names = newFolderNames(filepath.Join(n.opts.Dir, storeName), true)
+	if err := errors.Join(n.names.keep(), syncDir(n.opts.Dir)); err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
 	return nil
 }
 

@@ -25,6 +25,9 @@ func (n *Node) watchState(ctx context.Context) {
 		if n.damaged.Load() {
 			return // what is noted of a damaged replica is what was known of the whole one
 		}
+		if err := n.names.keep(); err != nil {
+			n.opts.Log.Warn().Err(err).Msg("names of new files not synced: the next look tries again")
+		}
 		filled.watch(ctx)
 		now := n.replicaStates(n.state.Shards)
 		if seen != nil {

@@ -24,6 +24,9 @@ const (
 	keyFile     = "meta.key"
 )
 
+// Dir returns the folder of a store that its blocks are in.
+func Dir(store string) string { return filepath.Join(store, blockDir) }
+
 // mostBlock is above every size of a block that the server writes.
 const mostBlock = 64 << 20
 
