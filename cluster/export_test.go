@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"slices"
 )
 
@@ -68,3 +70,18 @@ func (n *Node) Successor(shard int) string { return n.successor(shard) }
 
 // Leave says goodbye.
 func (n *Node) Leave() { n.members.leave() }
+
+// Verified returns what a start finds damaged in a folder before the embedded server
+// runs: nil if that would start.
+func Verified(ctx context.Context, o Options) error {
+	o = o.withDefaults()
+	m, err := Detect(o.Dir)
+	if err != nil {
+		return err
+	}
+	found, err := verify(ctx, o, m.Shards, loadState(o.Dir))
+	if err != nil {
+		return err
+	}
+	return errors.Join(append(slices.Collect(maps.Values(found.shards)), found.node)...)
+}

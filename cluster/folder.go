@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -47,6 +48,21 @@ type Marker struct {
 	Created time.Time `json:"created"`
 	// Retired is when the folder was found to have been retired with its node.
 	Retired time.Time `json:"retired,omitzero"`
+	// CRC is the checksum of all the rest; a marker that is older than it has none.
+	CRC *uint32 `json:"crc32c,omitempty"`
+}
+
+// checksum returns what CRC is to be.
+func (m Marker) checksum() (uint32, error) {
+	m.CRC = nil
+	b, err := json.Marshal(m)
+	return crc32.Checksum(b, castagnoli), err
+}
+
+// sound says whether a marker is the one that was written.
+func (m Marker) sound() bool {
+	sum, err := m.checksum()
+	return err == nil && (m.CRC == nil || *m.CRC == sum)
 }
 
 // Detect says what a data folder holds; a folder that is missing or empty holds
@@ -73,7 +89,10 @@ func Detect(dir string) (Marker, error) {
 		err = fmt.Errorf("the format %q is unknown", m.Format)
 	case m.Shards < 1 || m.Shards > maxShards:
 		err = fmt.Errorf("there are %d shards", m.Shards)
+	case !m.sound():
+		err = errors.New("the checksum is wrong")
 	default:
+		m.CRC = nil
 		return m, nil
 	}
 	return Marker{}, fmt.Errorf("%w: %s is damaged: restore that file, or use another folder: %w", ErrFolder, filepath.Join(dir, markerName), err)
@@ -216,6 +235,11 @@ func writeMarker(o Options) (Marker, error) {
 
 // saveMarker replaces a folder's marker.
 func saveMarker(dir string, m Marker) error {
+	sum, err := m.checksum()
+	if err != nil {
+		return fmt.Errorf("cluster: encode the folder's marker: %w", err)
+	}
+	m.CRC = &sum
 	b, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return fmt.Errorf("cluster: encode the folder's marker: %w", err)

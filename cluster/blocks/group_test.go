@@ -207,3 +207,34 @@ func checkSnapshot(t *testing.T, index, term uint64, b []byte) {
 		}
 	}
 }
+
+// A size of the group that has changed could make a majority of one node alone.
+func TestMembers_MajorityIsOneOfTheMembers(t *testing.T) {
+	const six = "aaaaaaaabbbbbbbbccccccccddddddddeeeeeeeeffffffff"
+	list := func(size, count uint32, rest string) []byte {
+		b := binary.LittleEndian.AppendUint32(nil, size)
+		b = binary.LittleEndian.AppendUint32(b, count)
+		return append(append(b, six[:idSize*min(count, 6)]...), rest...)
+	}
+	for _, c := range []struct {
+		name string
+		list []byte
+		want bool
+	}{
+		{"three of three", list(3, 3, "xx"), true},
+		{"three of three, as an older version has them", list(3, 3, ""), true},
+		{"three that are known of five", list(5, 3, "xx"), true},
+		{"three of two that are up", list(2, 3, "xx"), true},
+		{"one would decide for three", list(1, 3, "xx"), false},
+		{"none would decide for two", list(0, 2, "xx"), false},
+		{"two would decide for five", list(2, 5, "xx"), false},
+		{"fewer than are listed", append(list(3, 2, "cccccccc"), "xx"...), false},
+		{"more than are listed", list(3, 3, "xx")[:24], false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if _, got := peerIDs(c.list); got != c.want {
+				t.Errorf("got it called a list of members %v, want %v", got, c.want)
+			}
+		})
+	}
+}

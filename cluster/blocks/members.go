@@ -35,13 +35,16 @@ func members(dir string, lastTerm uint64) error {
 	return vote(filepath.Join(dir, voteFile), lastTerm, ids)
 }
 
-// peerIDs reads the list of members: size of the group, count, ids.
+// peerIDs reads the list of members: size of the group, count, ids, and since some
+// version two octets more. The size says what a majority is: one that is none of those
+// who are listed would have the node decide without them.
 func peerIDs(b []byte) ([]string, bool) {
 	if len(b) < 8 {
 		return nil, false
 	}
 	size, count := binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
-	if max(size, count) > mostPeers || len(b)-8 < int(count)*idSize {
+	rest := len(b) - 8 - int(min(count, mostPeers))*idSize
+	if max(size, count) > mostPeers || rest != 0 && rest != 2 || size/2+1 <= count/2 {
 		return nil, false
 	}
 	ids := make([]string, 0, count)
