@@ -41,7 +41,8 @@ type nameRequest struct {
 type nameAnswer struct {
 	// Holder says that who answers has it.
 	Holder bool `json:"holder,omitempty"`
-	// Processes is how many processes of that name are connected to who answers.
+	// Processes is how many processes of that name are connected to who answers, those
+	// among them that store nothing yet: the one that asks is one.
 	Processes int `json:"processes,omitempty"`
 	// Heard says that another process than the one that asks was heard, Silent how long ago.
 	Heard  bool          `json:"heard,omitempty"`
@@ -76,11 +77,12 @@ func connected(srv *server.Server) map[string]string {
 	return names
 }
 
-// processes returns how many processes of a name a server is connected to.
+// processes returns how many processes of a node a server is connected to: they have its
+// name, or that of a probe while they start or wait for their repair.
 func processes(srv *server.Server, node string) int {
 	count := 0
 	for _, name := range connected(srv) {
-		if name == node {
+		if name == node || name == node+probeSuffix {
 			count++
 		}
 	}
@@ -89,12 +91,11 @@ func processes(srv *server.Server, node string) int {
 
 // ownName returns nil when no other process is known to run under this node's name, as
 // soon as those that are connected have said so. One that ended without a word is waited
-// for until it counts as lost. known is how many processes of that name this one is
-// itself: a probe has another name.
-func (n *Node) ownName(ctx context.Context, s *store, known int) error {
+// for until it counts as lost.
+func (n *Node) ownName(ctx context.Context, s *store) error {
 	began, told := time.Now(), false
 	for {
-		doubt, err := n.askName(ctx, s, known, time.Since(began))
+		doubt, err := n.askName(ctx, s, time.Since(began))
 		if err != nil || !doubt {
 			return err
 		}
@@ -110,7 +111,7 @@ func (n *Node) ownName(ctx context.Context, s *store, known int) error {
 
 // askName asks the others once. doubt says that another process of the name is connected,
 // and may have ended, or that not all have answered: since is how long this node has been asking.
-func (n *Node) askName(ctx context.Context, s *store, known int, since time.Duration) (doubt bool, err error) {
+func (n *Node) askName(ctx context.Context, s *store, since time.Duration) (doubt bool, err error) {
 	left, alive := len(connected(s.srv)), false
 	if left == 0 {
 		return false, nil
@@ -118,8 +119,8 @@ func (n *Node) askName(ctx context.Context, s *store, known int, since time.Dura
 	req := nameRequest{Node: n.opts.Node, Session: n.session}
 	err = askAll(ctx, s.nc, nameSubject, req, func(a nameAnswer) (enough bool) {
 		left--
-		alive = alive || a.alive(known, since)
-		doubt = doubt || a.doubtful(known, since)
+		alive = alive || a.alive(since)
+		doubt = doubt || a.doubtful(since)
 		return alive || left <= 0
 	})
 	if err == nil && alive {
@@ -130,17 +131,17 @@ func (n *Node) askName(ctx context.Context, s *store, known int, since time.Dura
 
 // alive says whether another process of the name lives for certain: it answers itself, or
 // was heard since it is asked for.
-func (a *nameAnswer) alive(known int, since time.Duration) bool {
-	return a.Holder || a.Processes > known && a.Heard && a.Silent < since
+func (a *nameAnswer) alive(since time.Duration) bool {
+	return a.Holder || a.Processes > 1 && a.Heard && a.Silent < since
 }
 
 // doubtful says whether another process of the name may live.
-func (a *nameAnswer) doubtful(known int, since time.Duration) bool {
+func (a *nameAnswer) doubtful(since time.Duration) bool {
 	silent := since
 	if a.Heard {
 		silent = a.Silent
 	}
-	return a.Processes > known && silent < memberLost
+	return a.Processes > 1 && silent < memberLost
 }
 
 // nameTaken is the error of a node whose name another process has.

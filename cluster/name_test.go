@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -91,4 +92,42 @@ func TestName_TheRegistrySaysWhoseItIs(t *testing.T) {
 	case <-time.After(clustertest.Patience):
 		t.Error("the node goes on")
 	}
+}
+
+// A node that waits for its repair stores nothing, and has its name all the same: a
+// second process took it, and was stopped at the registry, together with the first one.
+func TestName_OfANodeThatWaitsForItsRepairIsTaken(t *testing.T) {
+	t.Parallel()
+	k, _ := filled(t)
+	up := k.WaitLeader(0)
+	victim, away := (up+1)%3, (up+2)%3
+	k.Kill(victim)
+	k.Stop(away)
+	flipFiller(t, files(t, k.Options(victim).Dir, streamBlocks)[0])
+	waits, ended := make(chan string, 1000), make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	o := k.Options(victim)
+	o.OnHealth = func(h []cluster.ReplicaHealth) {
+		if len(h) == 1 && strings.Contains(h[0].Reason, "repair waits") {
+			waits <- h[0].Reason
+		}
+	}
+	go func() {
+		defer close(ended)
+		if n, err := cluster.Open(ctx, o); err == nil {
+			n.Kill()
+		}
+	}()
+	receive(t, waits, "the wait for the repair")
+	o = k.Options(victim)
+	o.Dir, o.Listen = t.TempDir(), o.Advertise
+	second, err := cluster.Open(t.Context(), o)
+	if err == nil {
+		second.Kill()
+	}
+	if !errors.Is(err, cluster.ErrNameTaken) {
+		t.Errorf("got %v, want %v", err, cluster.ErrNameTaken)
+	}
+	cancel()
+	receiveClosed(t, ended)
 }

@@ -50,7 +50,7 @@ func (n *Node) listenRegistry() error {
 func (n *Node) enter(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, registerFor)
 	defer cancel()
-	err := n.ownName(ctx, n.store, 1)
+	err := n.ownName(ctx, n.store)
 	if err == nil {
 		err = n.registry.change(ctx, n.opts.Node, func(e *Entry) error {
 			s := standing{Entry: *e, Votes: true}

@@ -118,7 +118,7 @@ func (n *Node) checkIn(ctx context.Context) error {
 	if met, err := p.meet(ctx); !met || err != nil {
 		return err // a whole cluster may be starting
 	}
-	if err := n.ownName(ctx, &store{srv: p.server.srv, nc: p.nc}, 0); err != nil {
+	if err := n.ownName(ctx, &store{srv: p.server.srv, nc: p.nc}); err != nil {
 		return err
 	}
 	if n.opts.FrontOnly || !exists(filepath.Join(groupsDir(n.opts.Dir), "_meta_")) {
