@@ -159,9 +159,12 @@ func judgeGrant(self string, shard int, known replicaState, answers []grantAnswe
 }
 
 // knownReplicas returns the other nodes that hold a replica, by what this node knew
-// and what they say, and their opinions.
+// and what they say, and their opinions. What it knew may be of long ago: one that was
+// retired meanwhile holds nothing, and will never answer. Where the others are two or more by
+// what they say themselves, that counts alone, since none of those may be missing: they
+// follow a leader that was elected by them, as they are now.
 func knownReplicas(self string, shard int, known []string, answers []grantAnswer) ([]string, map[string]grantOpinion) {
-	names := slices.Clone(known)
+	var told []string
 	opinions := make(map[string]grantOpinion)
 	for _, a := range answers {
 		o, ok := a.Shards[shard]
@@ -170,13 +173,21 @@ func knownReplicas(self string, shard int, known []string, answers []grantAnswer
 		}
 		opinions[a.Node] = o
 		if o.Holds {
-			names = append(names, a.Node)
+			told = append(told, a.Node)
 		}
-		names = append(names, strangers(self, o.Replicas)...)
+		told = append(told, strangers(self, o.Replicas)...)
 	}
+	if told = allBut(self, told); len(told) < 2 {
+		told = allBut(self, append(told, known...))
+	}
+	return told, opinions
+}
+
+// allBut returns the nodes but this one, each once.
+func allBut(self string, names []string) []string {
 	names = slices.DeleteFunc(names, func(name string) bool { return name == self })
 	slices.Sort(names)
-	return slices.Compact(names), opinions
+	return slices.Compact(names)
 }
 
 // strangers leaves out the name that a node has made up for this one, because it

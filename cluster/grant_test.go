@@ -53,6 +53,16 @@ func TestJudgeGrant(t *testing.T) {
 			answer("b", grantOpinion{Holds: true, Whole: true, Last: noted, Leader: "b", Replicas: []string{"?xyz", "b", "c"}}),
 			answer("c", grantOpinion{Holds: true, Whole: true, Last: noted, Leader: "b", Replicas: []string{"?xyz", "b", "c"}}),
 		}, true},
+		// One that was retired while the node was away was waited for, for ever.
+		{"one that the node knew holds it no more", []string{"a", "x", "b"}, []grantAnswer{fine("b"), fine("c")}, true},
+		{"one that the node knew holds it no more, and is there", []string{"a", "x", "b"}, []grantAnswer{fine("b"), fine("c"), answer("x", grantOpinion{})}, true},
+		{"one that the node knew, and one other know of no third", []string{"a", "b", "x"}, []grantAnswer{
+			answer("b", grantOpinion{Holds: true, Whole: true, Last: noted, Leader: "b", Replicas: []string{"a", "b"}}),
+		}, false},
+		{"one that the node knew is told by one of them", []string{"a", "x", "b"}, []grantAnswer{
+			fine("b"),
+			answer("c", grantOpinion{Holds: true, Whole: true, Last: noted, Leader: "b", Replicas: []string{"a", "b", "c", "x"}}),
+		}, false},
 		{"a second one is unknown to them", []string{"a", "b"}, []grantAnswer{
 			answer("b", grantOpinion{Holds: true, Whole: true, Last: noted, Leader: "b", Replicas: []string{"?xyz", "?uvw", "b"}}),
 		}, false},
