@@ -57,7 +57,9 @@ type embedded struct {
 // connections; it does not wait for the cluster.
 func startServer(ctx context.Context, o Options, m *metrics, lookup resolver) (*embedded, error) {
 	if o.clustered() {
-		setTimers(o.Election)
+		if err := setTimers(o.Election); err != nil {
+			return nil, err
+		}
 	}
 	e := &embedded{log: newServerLog(o.Log, m), metrics: m, secret: randomSecret()}
 	so, err := e.options(ctx, o, lookup)

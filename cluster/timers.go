@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"sync"
 	"time"
 	_ "unsafe" // for go:linkname
@@ -33,22 +34,31 @@ var lostQuorumCheck time.Duration
 //go:linkname streamCatchupStartInterval github.com/nats-io/nats-server/v2/server.streamCatchupStartInterval
 var streamCatchupStartInterval time.Duration
 
-// timersMu guards the variables against two nodes opened at once in one process.
-var timersMu sync.Mutex
+// timers is what the variables were set to, 0: not yet. Servers read them at any time, and
+// a process of tests runs several, so they are set once.
+var timers struct {
+	sync.Mutex
+	election time.Duration
+}
 
-// setTimers derives all raft timers from the minimum election timeout. The values
-// are the process's, not a node's: they are set before any server runs, and all nodes
-// of a process must have the same; setting them again changes nothing.
-func setTimers(election time.Duration) {
-	timersMu.Lock()
-	defer timersMu.Unlock()
-	if minElectionTimeout == election {
-		return
+// setTimers derives all raft timers from the minimum election timeout, before the first
+// server of a cluster runs in this process. They are the process's, not a node's: who comes
+// later must have the same.
+func setTimers(election time.Duration) error {
+	timers.Lock()
+	defer timers.Unlock()
+	if timers.election != 0 && timers.election != election {
+		return fmt.Errorf("cluster: Election: %v cannot be this node's, another one of this process has set %v", election, timers.election)
 	}
+	if timers.election == election {
+		return nil
+	}
+	timers.election = election
 	minElectionTimeout = election
 	maxElectionTimeout = 2 * election
 	hbInterval = election / 4
 	lostQuorumInterval = 2 * election
 	lostQuorumCheck = election
 	streamCatchupStartInterval = 2 * election
+	return nil
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"testing"
@@ -34,7 +35,18 @@ func TestTimers_NamesExist(t *testing.T) {
 			t.Errorf("%s: got %v, want the embedded server's own %v", v.name, v.got, v.want)
 		}
 	}
-	setTimers(200 * time.Millisecond)
+	// Also when the first is the server's own, which changed none of the others.
+	if err := setTimers(4 * time.Second); err != nil || maxElectionTimeout != 8*time.Second {
+		t.Errorf("got %v, %v after setting 4s", maxElectionTimeout, err)
+	}
+	// A server that runs reads them.
+	if err := setTimers(time.Second); err == nil || minElectionTimeout != 4*time.Second {
+		t.Errorf("got %v, %v for another node of the process; want it refused", minElectionTimeout, err)
+	}
+	timers.election = 0 // none runs here
+	if err := errors.Join(setTimers(200*time.Millisecond), setTimers(200*time.Millisecond)); err != nil {
+		t.Error(err)
+	}
 	if minElectionTimeout != 200*time.Millisecond || maxElectionTimeout != 400*time.Millisecond ||
 		hbInterval != 50*time.Millisecond || lostQuorumInterval > 400*time.Millisecond || lostQuorumCheck > 400*time.Millisecond ||
 		streamCatchupStartInterval != 400*time.Millisecond {
