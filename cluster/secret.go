@@ -39,6 +39,7 @@ type routeAuth struct {
 	log            zerolog.Logger
 	metrics        *metrics
 	brake          brake
+	judged         func(remote string) // is told whom this has refused; may be nil
 }
 
 var _ server.Authentication = (*routeAuth)(nil)
@@ -61,6 +62,9 @@ func (a *routeAuth) Check(c server.ClientAuthentication) bool {
 	remote := ""
 	if addr := c.RemoteAddress(); addr != nil {
 		remote = addr.String()
+	}
+	if a.judged != nil {
+		a.judged(remote)
 	}
 	if suppressed, tell := a.brake.tells(remote, time.Now()); tell {
 		a.log.Warn().Str("reason", reason).Str("cluster", a.user).Str("remote", remote).

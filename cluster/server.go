@@ -162,7 +162,7 @@ func (e *embedded) clusterOptions(ctx context.Context, so *server.Options, o Opt
 	if host == "" {
 		host = "0.0.0.0"
 	}
-	auth := &routeAuth{user: o.ClusterName, password: routePassword(o.Secret, o.ClusterName), log: o.Log, metrics: e.metrics}
+	auth := &routeAuth{user: o.ClusterName, password: routePassword(o.Secret, o.ClusterName), log: o.Log, metrics: e.metrics, judged: e.log.judge}
 	so.Cluster = server.ClusterOpts{
 		Name:         o.ClusterName,
 		Host:         host,

@@ -36,6 +36,7 @@ type serverLog struct {
 	brakes map[string]*brake
 
 	mu     sync.Mutex
+	judged map[string]bool // remotes that routeAuth has refused, until the server says so too
 	fatal  error
 	failed chan struct{} // closed with the first failure
 }
@@ -43,6 +44,7 @@ type serverLog struct {
 func newServerLog(log zerolog.Logger, m *metrics) *serverLog {
 	return &serverLog{
 		log: log.With().Str("part", "fabric").Logger(), metrics: m, failed: make(chan struct{}), doubts: make(chan string, mostDoubts),
+		judged: make(map[string]bool),
 		brakes: map[string]*brake{msgRefused: {}, msgStranger: {}, msgTLSDiffers: {}, msgNoTLS: {}, msgServer: {}},
 	}
 }
@@ -142,7 +144,7 @@ type rule struct {
 // then of each host, with the number of the lines that were left out.
 const (
 	msgRefused    = "refused by another node: its cluster name or secret differs from ours"
-	msgStranger   = "closed a connection to the cluster port: what speaks there is no node of Selvedge; clients have ports of their own"
+	msgStranger   = "closed a connection between nodes: the other end is no node of Selvedge; clients have ports of their own"
 	msgTLSDiffers = "closed a connection between nodes: the other end does not speak TLS, as cluster-tls-cert has it here"
 	msgNoTLS      = "no tls with a node"
 	msgServer     = "server"
@@ -156,7 +158,6 @@ var rules = []rule{
 	{"duplicate name", zerolog.ErrorLevel, "another node has this node's name: give each a name of its own"},
 	{"cluster name", zerolog.WarnLevel, "refused a node: its cluster name differs from ours"},
 	{"Error trying to connect to route", zerolog.DebugLevel, ""},
-	{"authentication error", zerolog.DebugLevel, ""}, // told by routeAuth with the reason
 	{"handshake error: EOF", zerolog.DebugLevel, ""}, // of a node that looked whether anybody is there
 	{"TLS route handshake error", zerolog.WarnLevel, msgNoTLS},
 	{"i/o timeout", zerolog.DebugLevel, ""},
@@ -186,7 +187,7 @@ func (l *serverLog) write(level zerolog.Level, format string, v []any) {
 	text := fmt.Sprintf(format, v...)
 	msg := ""
 	if level >= zerolog.WarnLevel {
-		level, msg = judge(text, level)
+		level, msg = l.wordsFor(text, level)
 	}
 	if msg == "" {
 		msg = msgServer
@@ -215,14 +216,44 @@ func (l *serverLog) ofConnection(level zerolog.Level, remote, text, msg string) 
 // strangerErrors are what the embedded server says of octets on a route that no node sends.
 var strangerErrors = []string{
 	"parser ERROR",
+	notAdmitted,
 	"looking for beginning of", // of what stands behind CONNECT, which STOMP has too
 	"attempted to connect to route port",
 }
 
-// judge returns at which level a warning or error is logged, and in which words, none if
+// notAdmitted is what the embedded server says of a connection whose other end showed
+// nothing before it spoke, or was refused by routeAuth, which has told the reason.
+const notAdmitted = "authentication error"
+
+// mostJudged bounds the refusals that the embedded server has not told yet: it does so at once.
+const mostJudged = 1024
+
+// judge notes that routeAuth has refused a remote and told why.
+func (l *serverLog) judge(remote string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.judged) < mostJudged {
+		l.judged[remote] = true
+	}
+}
+
+// isJudged says whether a remote was refused, and forgets it.
+func (l *serverLog) isJudged(remote string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	judged := l.judged[remote]
+	delete(l.judged, remote)
+	return judged
+}
+
+// wordsFor returns at which level a warning or error is logged, and in which words, none if
 // the server's own will do.
-func judge(text string, level zerolog.Level) (zerolog.Level, string) {
-	if _, ok := remoteOf(text); ok && slices.ContainsFunc(strangerErrors, func(part string) bool { return strings.Contains(text, part) }) {
+func (l *serverLog) wordsFor(text string, level zerolog.Level) (zerolog.Level, string) {
+	remote, route := remoteOf(text)
+	switch {
+	case strings.Contains(text, notAdmitted) && (!route || l.isJudged(remote)):
+		return zerolog.DebugLevel, ""
+	case route && slices.ContainsFunc(strangerErrors, func(part string) bool { return strings.Contains(text, part) }):
 		return min(level, zerolog.WarnLevel), msgStranger
 	}
 	for _, r := range rules {
