@@ -162,17 +162,17 @@ func stalled(c *crowd, from, until time.Duration) time.Duration {
 	return max(longest, until-last)
 }
 
-// vain returns how many appends of a node did not come to stand in a log as they
-// were meant to.
-func vain(t *testing.T, n *harness.Node) int {
+// failedAppends returns how many appends of a node were refused, because another leader's
+// record stood there, or had no answer in time.
+func failedAppends(t *testing.T, n *harness.Node) int {
 	t.Helper()
 	const appends = "selvedge_log_appends_total"
 	return int(metric(t, n, appends, "") - metric(t, n, appends, `outcome="committed"`))
 }
 
 // A leader with clients of its own stands still for longer than its lease, with
-// sends under way. What it writes when it wakes is void: nothing of it is there
-// beside what the next leader has. What it hands out is not taken for a first
+// sends under way. What it had under way, or writes when it wakes, comes to nothing: it is
+// refused, or void, and nothing of it is there beside what the next leader has. What it hands out is not taken for a first
 // delivery.
 func TestFaultPauseLeaderWithClients(t *testing.T) {
 	c := harness.StartCluster(t, 3, "--max-deliveries", "1000")
@@ -186,11 +186,11 @@ func TestFaultPauseLeaderWithClients(t *testing.T) {
 		}
 	}
 	var away []time.Duration // how long nobody had a confirmation while the leader stood still
-	late, times := 0, rounds(t, 2)
+	failed, times := 0, rounds(t, 2)
 	for i := range times {
 		crowd.afterConfirmed(500)
 		leader := c.Node(harness.Leader(t, c.Nodes[0].HTTP, queue))
-		before := vain(t, leader)
+		before := failedAppends(t, leader)
 		over := time.NewTimer(pauseTime(t))
 		from := crowd.harm("pause of " + leader.Name)
 		leader.Pause()
@@ -199,21 +199,21 @@ func TestFaultPauseLeaderWithClients(t *testing.T) {
 		leader.Resume()
 		away = append(away, rounded(stalled(crowd, from, until)))
 		c.AwaitHealthy()
-		late += vain(t, leader) - before
+		failed += failedAppends(t, leader) - before
 		progress(t, "SIGSTOP of a leader with clients, %d of %d: nobody had a confirmation for %v", i+1, times, away[i])
 	}
 	crowd.afterConfirmed(500)
 	v := crowd.finish()
 	complain(t, &v)
-	if late == 0 {
-		t.Error("late appends of leaders that stood still: got none, want some")
+	if failed == 0 {
+		t.Error("appends of leaders that stood still and were refused, or not answered: got none, want some")
 	}
 	// Who waits for the node that stands still is found where the test waits for long.
 	longest, limit := slices.Max(away), longestPause(t, fullStill)
 	if longest > limit {
 		t.Errorf("longest time without a confirmation: got %v, want at most %v", longest, limit)
 	}
-	measured(t, "pause of a leader with clients: nobody confirmed anything for %v, %d late appends; all: %s", away, late, &v)
+	measured(t, "pause of a leader with clients: nobody confirmed anything for %v, %d of its appends refused or not answered; all: %s", away, failed, &v)
 	figure(t, fmt.Sprintf("SIGSTOP of a leader with clients for %v, %d times", pauseTime(t), times), tallied(&v),
-		fmt.Sprintf("no confirmation at all for %v; late appends, void: %d", longest, late), limit.String())
+		fmt.Sprintf("no confirmation at all for %v; its appends refused or not answered: %d", longest, failed), limit.String())
 }

@@ -35,7 +35,8 @@ func (t *tally) counts() Counts {
 }
 
 // account adds what the machine counted since the last call. A replay counts what
-// former leaders have counted, so it is not taken in.
+// former leaders have counted, so it is not taken in, but for records that are void: who
+// meets one in its epoch begins a new one, which counts them. [leader.takeOver]
 func (l *leader) account() {
 	was, now := l.counted, l.s.Counts()
 	l.counted = now

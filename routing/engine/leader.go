@@ -147,7 +147,15 @@ func (l *leader) takeOver(ctx context.Context) error {
 		MaxFailed: uint16(min(l.e.opts.MaxDeliveries, 1<<15)), SoftBytes: l.e.opts.SoftBytes, CleanAbove: l.e.opts.CleanAbove,
 		CutBytes: l.e.opts.CutBytes, RecordTarget: l.e.opts.RecordBytes,
 	})
-	err := replay(ctx, l.log, func(seq uint64, rec []byte) error { return l.s.Apply(seq, rec, nil) })
+	void := uint64(0) // records behind the last one that counts: no epoch before has met them
+	err := replay(ctx, l.log, func(seq uint64, rec []byte) error {
+		before := l.s.Counts().Void
+		err := l.s.Apply(seq, rec, nil)
+		if void++; l.s.Counts().Void == before {
+			void = 0
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("reading the log: %w", err)
 	}
@@ -164,6 +172,7 @@ func (l *leader) takeOver(ctx context.Context) error {
 		return err
 	}
 	l.counted = l.s.Counts()
+	l.e.tally.void.Add(void)
 	l.epoch = l.s.Epoch()
 	l.clock = time.Now()
 	l.refute()
