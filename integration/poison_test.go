@@ -98,19 +98,22 @@ func TestFaultKillLeaderKeepsCounts(t *testing.T) {
 func TestFaultPoisonMessageKillsItsLeader(t *testing.T) {
 	beside(t)
 	limit := []string{"--max-deliveries", strconv.Itoa(mostPoison)}
+	const fault = "a message kills its leader with each of its consumers, max-deliveries %d, %s"
 	t.Run("on a node alone", func(t *testing.T) {
 		n := harness.Start(t, harness.Options{Args: limit})
-		killLeadersByMessage(t, []*harness.Node{n})
+		v := killLeadersByMessage(t, []*harness.Node{n})
+		figure(t, fmt.Sprintf(fault, mostPoison, "a node alone"), tallied(&v), "it became a dead letter", "")
 	})
 	t.Run("on three nodes", func(t *testing.T) {
-		killLeadersByMessage(t, harness.StartCluster(t, 3, limit...).Nodes)
+		v := killLeadersByMessage(t, harness.StartCluster(t, 3, limit...).Nodes)
+		figure(t, fmt.Sprintf(fault, mostPoison, "three nodes"), tallied(&v), "it became a dead letter", "")
 	})
 }
 
 // mostPoison is how many attempts a message that kills leaders has.
 const mostPoison = 3
 
-func killLeadersByMessage(t *testing.T, nodes []*harness.Node) {
+func killLeadersByMessage(t *testing.T, nodes []*harness.Node) history.Verdict {
 	t.Helper()
 	const good = 20
 	first := nodes[0]
@@ -141,7 +144,7 @@ func killLeadersByMessage(t *testing.T, nodes []*harness.Node) {
 	}
 	survivors(t, l, first, queue, good)
 	buried(t, l, first, poison)
-	l.check(t, good+1, false)
+	return l.check(t, good+1, false)
 }
 
 // buried receives the one dead letter, and checks that it is the poison.
