@@ -31,7 +31,7 @@ func (h *admin) profiles(life context.Context, mux *http.ServeMux) {
 			ctx, cancel := context.WithCancel(r.Context())
 			defer cancel()
 			defer context.AfterFunc(life, cancel)()
-			next(w, r.WithContext(ctx))
+			next(w, r.WithContext(ctx)) //nolint:contextcheck // it is the request's, and life ends it too
 		}))
 	}
 	mux.HandleFunc(profilesPath, bounded(pprof.Index))
