@@ -42,11 +42,17 @@ func TestFaultLeaderLosesPeers(t *testing.T) {
 	if newConsumers(late, leader, backlog, time.Second) == 0 {
 		t.Error("new consumers with their peers there: got no message, want some")
 	}
+	lines, end, err := leader.Logged(0, "shard is led here")
+	if err != nil || len(lines) == 0 {
+		t.Fatalf("got the lines %q, error %v, want that node %s leads", lines, err, leader.Name)
+	}
 	cut, cutLate := volatile.harm("both peers stand still"), late.harm("both peers stand still")
 	for _, p := range otherThan(c, "c") {
 		p.Pause()
 	}
-	newConsumers(late, leader, backlog, shortTimeout+pauseTime(t))
+	newConsumers(late, leader, backlog, shortTimeout)
+	believes(t, leader, end)
+	newConsumers(late, leader, backlog, pauseTime(t))
 	silent(t, volatile, cut+afterLease)
 	silent(t, late, cutLate+afterLease)
 	for _, p := range otherThan(c, "c") {
@@ -62,6 +68,17 @@ func TestFaultLeaderLosesPeers(t *testing.T) {
 	v := l.check(t, 500, false)
 	figure(t, fmt.Sprintf("a leader loses both peers for %v, nothing to log", shortTimeout+pauseTime(t)), tallied(&v),
 		fmt.Sprintf("slowest answer %v; confirmed or handed out after the lease: none", rounded(loss.Slowest)), (shortTimeout + answerSlack).String())
+}
+
+// believes checks that a node which nobody answers still takes itself for the leader of
+// what it led when its log ended at from: a test that nothing comes from a leader without
+// a lease shows nothing of one that has resigned. Whom the API names has a lease.
+func believes(t *testing.T, n *harness.Node, from int64) {
+	t.Helper()
+	lines, _, err := n.Logged(from, "shard is not led here any more")
+	if err != nil || len(lines) > 0 {
+		t.Errorf("node %s, %v after its peers fell silent: got %q, error %v, want it to believe that it leads", n.Name, shortTimeout, lines, err)
+	}
 }
 
 // The same with appends under way: they are not confirmed, fail with a reason,
