@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"errors"
+
 	"github.com/selvedge-mq/selvedge/cluster"
 	"github.com/selvedge-mq/selvedge/gateway/api"
 )
@@ -9,6 +11,19 @@ import (
 // stores was found damaged while it served: a new node on the same folder, in the
 // same process or another, repairs it before it serves.
 var ErrRepair = cluster.ErrReopen
+
+// whyStops returns what clients are told of the reason for which a node ends: that it was
+// told to is none.
+func whyStops(err error) string {
+	switch {
+	case errors.Is(err, cluster.ErrStorage):
+		return "its storage takes no more writes"
+	case errors.Is(err, cluster.ErrDamaged):
+		return "its storage is damaged"
+	default:
+		return ""
+	}
+}
 
 // damagedOf translates what the cluster knows of replicas that are not whole.
 func damagedOf(health []cluster.ReplicaHealth) []api.Damaged {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -71,5 +72,25 @@ func TestStatus_HealthyIsWhatTheClusterCallsHealthy(t *testing.T) {
 	f.set(func(f *fakeFabric) { f.missing = errDraining })
 	if got := s.nodes().State; got != api.StateDegraded {
 		t.Errorf("with a replica that catches up: got %s, want %s", got, api.StateDegraded)
+	}
+}
+
+// Clients hear why a node ends that nobody has stopped.
+func TestWhyStops_NamesTheStorage(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"told to stop", nil, ""},
+		{"a write failed", fmt.Errorf("%w: %w", ErrRepair, cluster.ErrStorage), "its storage takes no more writes"},
+		{"damage found", fmt.Errorf("%w: %w", ErrRepair, cluster.ErrDamaged), "its storage is damaged"},
+		{"another failure", cluster.ErrServer, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := whyStops(c.err); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
 	}
 }

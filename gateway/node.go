@@ -144,7 +144,7 @@ func (n *Node) Run(ctx context.Context) error {
 	if err != nil && n.ready.IsZero() {
 		level = zerolog.DebugLevel // there was no life that ends: the reason is all there is to tell
 	}
-	n.drain(context.WithoutCancel(ctx), end, level)
+	n.drain(context.WithoutCancel(ctx), protocols.Draining(whyStops(err)), end, level)
 	return err
 }
 
@@ -270,15 +270,16 @@ func (n *Node) serve(ctx context.Context) error {
 // drain ends everything that start began, in this order: others are told not to
 // send clients here, the ports close, the shards go to other nodes, the
 // connections end, the engine and the cluster stop. It never takes much longer
-// than drain-timeout. Its beginning and end are logged at level.
-func (n *Node) drain(ctx context.Context, end context.CancelCauseFunc, level zerolog.Level) {
+// than drain-timeout. cause is what the connections are ended with; its beginning and end
+// are logged at level.
+func (n *Node) drain(ctx context.Context, cause error, end context.CancelCauseFunc, level zerolog.Level) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.DrainTimeout)
 	defer cancel()
 	n.status.setDraining()
 	n.log.WithLevel(level).Int("connections", n.conns.count()).Msg("draining")
 	n.closeListeners(func(p config.Listener) bool { return !isEarly(p) })
-	n.handOver(ctx, end)
+	n.handOver(ctx, cause, end)
 	n.closeListeners(isEarly)
 	if n.web != nil {
 		n.web.shutdown(ctx)
@@ -294,10 +295,10 @@ func (n *Node) drain(ctx context.Context, end context.CancelCauseFunc, level zer
 	n.log.WithLevel(level).Dur("after", time.Since(began)).Msg("stopped")
 }
 
-// handOver gives the shards to other nodes, then ends the connections. The other
+// handOver gives the shards to other nodes, then ends the connections with cause. The other
 // nodes' clients wait for the first alone. This node's get a while for what is
 // under way: a producer that never pauses would keep the engine busy for ever.
-func (n *Node) handOver(ctx context.Context, end context.CancelCauseFunc) {
+func (n *Node) handOver(ctx context.Context, cause error, end context.CancelCauseFunc) {
 	if n.broker != nil {
 		limited(ctx, handOverFor, func(ctx context.Context) {
 			if err := n.broker.HandOver(ctx); err != nil {
@@ -306,7 +307,7 @@ func (n *Node) handOver(ctx context.Context, end context.CancelCauseFunc) {
 		})
 		n.confirmed(ctx)
 	}
-	end(protocols.ErrDraining)
+	end(cause)
 	stop := n.watchAlone(ctx)
 	cut := n.conns.drain(ctx)
 	stop()

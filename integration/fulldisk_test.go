@@ -95,7 +95,7 @@ func TestFullDiskLosesNothing(t *testing.T) {
 	}{
 		{"nearly full", "size=300m", []string{"--disk-low", "0", "--send-timeout", "3s"}, 0, "the disk of node a is nearly full (disk-full)"},
 		{"no room for the logs", "size=64m", unwatched, 0, "the disk of the node that leads the queue is full"},
-		{"a write fails", "size=64m", unwatched, 40 << 20, ""},
+		{"a write fails", "size=64m", unwatched, 40 << 20, "its storage takes no more writes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			disk := mounted(t, harness.Dir(t), c.options)
@@ -108,6 +108,7 @@ func TestFullDiskLosesNothing(t *testing.T) {
 			}
 			if c.ballast > 0 {
 				awaitLine(t, n, "no space left on device")
+				awaitFailure(t, n)
 			}
 			n.Kill()
 			if err := os.Remove(ballast); err != nil {
@@ -121,6 +122,23 @@ func TestFullDiskLosesNothing(t *testing.T) {
 			fillQueues(t, n.STOMP, "good", 1)
 			takeOne(t, n, queueName("good", 0))
 		})
+	}
+}
+
+// awaitFailure waits until a node whose storage failed begins again, or has ended: as
+// what has failed.
+func awaitFailure(t *testing.T, n *harness.Node) {
+	t.Helper()
+	harness.Until(t, "a new beginning of node "+n.Name+", or its end", func() (string, bool) {
+		lines, _, err := n.Logged(0, "node begins again")
+		running := n.Running()
+		return fmt.Sprintf("%d beginnings, error %v, running %v", len(lines), err, running), len(lines) > 0 || !running
+	})
+	if n.Running() {
+		return
+	}
+	if code := n.ExitCode(); code == 0 {
+		t.Error("exit code of a node whose storage failed: got 0, want another one")
 	}
 }
 

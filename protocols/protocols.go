@@ -4,6 +4,7 @@ package protocols
 
 import (
 	"context"
+	"errors"
 	"net"
 	"time"
 
@@ -109,9 +110,30 @@ type Authenticator interface {
 	Mechanisms(ctx context.Context, remote net.Addr) []string
 }
 
-type drainingError struct{}
+type drainingError struct{ reason string }
 
-func (drainingError) Error() string { return "the node is draining" }
+func (e drainingError) Error() string { return because("the node is draining", e.reason) }
+
+// Is says that all causes of this kind are ErrDraining, whatever their reason.
+func (drainingError) Is(target error) bool { return target == ErrDraining }
 
 // ErrDraining is the cause of a context that ends because the node stops.
 var ErrDraining error = drainingError{}
+
+// Draining is ErrDraining with a reason that clients may be told, "" if there is none: the
+// node was told to stop.
+func Draining(reason string) error { return drainingError{reason} }
+
+// Stopping returns what a client is told whose node stops: text, and why, if cause is an
+// ErrDraining with a reason.
+func Stopping(text string, cause error) string {
+	e, _ := errors.AsType[drainingError](cause)
+	return because(text, e.reason)
+}
+
+func because(text, reason string) string {
+	if reason == "" {
+		return text
+	}
+	return text + ": " + reason
+}

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/selvedge-mq/selvedge/protocols"
 	"github.com/selvedge-mq/selvedge/protocols/amqp/frames"
 	"github.com/selvedge-mq/selvedge/protocols/amqp/wire"
 	"github.com/selvedge-mq/selvedge/routing"
@@ -191,7 +192,7 @@ func (c *conn) settleState() {
 // force closes the connection because the node goes away; clients reconnect on
 // exactly this condition.
 func (c *conn) force() {
-	c.fail(connectionError(frames.ConnectionForced, "the node stops"))
+	c.fail(connectionError(frames.ConnectionForced, "%s", protocols.Stopping("the node stops", c.err)))
 }
 
 // releaseSessions gives back what the engine holds for this connection.

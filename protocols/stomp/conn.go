@@ -244,14 +244,15 @@ func (c *conn) run(ctx context.Context) error {
 			c.wrote(w)
 		case <-timer.C:
 		case <-done:
-			if err := context.Cause(ctx); !errors.Is(err, protocols.ErrDraining) {
-				return err
+			cause := context.Cause(ctx)
+			if !errors.Is(cause, protocols.ErrDraining) {
+				return cause
 			}
 			done, alone = nil, c.fe.env.Alone
-			c.drain(drainTime)
+			c.drain(cause, drainTime)
 		case <-alone:
 			alone = nil
-			c.drain(0)
+			c.drain(context.Cause(ctx), 0)
 		}
 	}
 }
@@ -405,11 +406,11 @@ func (c *conn) wrote(w written) {
 
 // drain tells the client that the node stops, when its sends are confirmed or
 // the time for it is over.
-func (c *conn) drain(patience time.Duration) {
+func (c *conn) drain(cause error, patience time.Duration) {
 	c.drainBy = time.Now().Add(patience)
 	c.writer.endBy(c.drainBy.Add(closeTime))
 	if c.m.state < stateLeaving { // else it is told what it waits for
-		c.m.farewell = stopping()
+		c.m.farewell = stopping(cause)
 	}
 	c.m.leave(true)
 }

@@ -174,7 +174,7 @@ func (d *drive) rare(rare byte) {
 		d.m.leave(false)
 	case turnDraining:
 		if d.m.state < stateLeaving {
-			d.m.farewell = stopping()
+			d.m.farewell = stopping(protocols.ErrDraining)
 		}
 		d.m.leave(true)
 	case turnAbandoned:

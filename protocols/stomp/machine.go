@@ -358,16 +358,16 @@ func (m *machine) count() {
 }
 
 // stopping is what a client is told whose node stops.
-func stopping() *farewell {
+func stopping(cause error) *farewell {
 	return &farewell{
-		w: &wireError{code: routing.CodeClosed, message: "node is shutting down"}, cause: protocols.ErrDraining,
+		w: &wireError{code: routing.CodeClosed, message: protocols.Stopping("node is shutting down", cause)}, cause: cause,
 	}
 }
 
 // abandon waits no longer for what is under way: nobody knows what was done.
 func (m *machine) abandon() {
 	if m.farewell == nil {
-		m.farewell = stopping()
+		m.farewell = stopping(protocols.ErrDraining)
 	}
 	m.breakOff()
 	m.pending.clear()
