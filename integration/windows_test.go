@@ -64,9 +64,26 @@ func withinBounds(t *testing.T, what string, v *history.Verdict, nodes []*harnes
 	figure(t, what, tallied(v), fmt.Sprintf("slowest answer %v, most memory of a node %s", rounded(v.Slowest), most), fmt.Sprintf("%v, %d MiB", limit, mostMemory>>20))
 }
 
+// filledWindows says how often a node found the window of a lane to others full.
+func filledWindows(t *testing.T, n *harness.Node, lane string) float64 {
+	t.Helper()
+	return metric(t, n, "selvedge_peers_window_full_total", fmt.Sprintf("lane=%q", lane))
+}
+
+// awaitFull waits until a node has found the window of a lane full: what a test of the
+// windows shows when none of them fills is not about them.
+func awaitFull(t *testing.T, n *harness.Node, lane string) {
+	t.Helper()
+	harness.Until(t, fmt.Sprintf("a full window of node %s, lane %s", n.Name, lane), func() (string, bool) {
+		times := filledWindows(t, n, lane)
+		return fmt.Sprintf("%v times full", times), times > 0
+	})
+	measured(t, "%s: window of node %s, lane %s: %v times full", t.Name(), n.Name, lane, filledWindows(t, n, lane))
+}
+
 // Two nodes flood each other: each sends to a queue that the other one leads,
-// and consumes from it, so that all lanes are full in both directions. Both get
-// on, within their bounds.
+// and consumes from it, so that the lanes with messages are full in both directions:
+// sends and deliveries. Both get on, within their bounds.
 func TestFaultTwoNodesFloodEachOther(t *testing.T) {
 	c := harness.StartCluster(t, 3)
 	crowd, count := newCrowd(t), messages(t)/10
@@ -78,9 +95,14 @@ func TestFaultTwoNodesFloodEachOther(t *testing.T) {
 				window: 500, size: 32 << 10,
 			})
 		}
-		crowd.take(taker{name: n.Name, client: interop.GoAMQP{}, nodes: []*harness.Node{n}, queue: queue, credit: 500})
+		crowd.take(taker{name: n.Name, client: interop.GoAMQP{}, nodes: []*harness.Node{n}, queue: queue, credit: 1500})
 	}
 	crowd.afterConfirmed(count)
+	for _, name := range []string{"a", "b"} {
+		for _, lane := range []string{"send", "deliver"} {
+			awaitFull(t, c.Node(name), lane)
+		}
+	}
 	v := crowd.finish()
 	complain(t, &v)
 	measured(t, "two nodes flood each other, 32 KiB: %s", &v)
@@ -244,19 +266,20 @@ func TestFaultSlowNode(t *testing.T) {
 	crowd, count := newCrowd(t), messages(t)/10
 	slow, fast := ledBy(t, c.Nodes[0], "c", "slow"), ledBy(t, c.Nodes[0], "c", "fast")
 	a, b := c.Node("a"), c.Node("b")
-	flow := func(name, queue string, size int, from *harness.Node) {
+	flow := func(name, queue string, size, credit int, from *harness.Node) {
 		crowd.send(sender{
 			name: name, client: interop.GoAMQP{}, nodes: []*harness.Node{a}, queue: queue,
 			every: 2 * time.Millisecond, window: 500, size: size,
 		})
-		crowd.take(taker{name: name, client: interop.GoAMQP{}, nodes: []*harness.Node{from}, queue: queue, credit: 500})
+		crowd.take(taker{name: name, client: interop.GoAMQP{}, nodes: []*harness.Node{from}, queue: queue, credit: credit})
 	}
-	flow("to-b", slow, 8<<10, b)
-	flow("to-a", fast, 256, a)
+	flow("to-b", slow, 8<<10, 3000, b) // of more credit than the window has bytes
+	flow("to-a", fast, 256, 500, a)
 	crowd.afterConfirmed(200)
 	from := crowd.harm("b has a thin line")
 	w.Slow(w.Host("b"), "8mbit")
 	crowd.afterConfirmed(count)
+	awaitFull(t, c.Node("c"), "deliver")
 	during := crowd.between(from, crowd.harm("b has its line back"))
 	w.Fast(w.Host("b"))
 	n := 0
