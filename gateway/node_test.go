@@ -289,8 +289,6 @@ func TestNodeWaitsForTheCluster(t *testing.T) {
 	}
 }
 
-// A signal is the cause of the end of its context, and what was waiting says that the
-// context was canceled: a stop in the middle of a start ended with an error.
 // A node that waited for its seeds was silent for ten seconds.
 func TestWaitingIsToldNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -315,6 +313,8 @@ func TestWaitingIsToldNowAndThen(t *testing.T) {
 	})
 }
 
+// A signal is the cause of the end of its context, and what was waiting says that the
+// context was canceled: a stop in the middle of a start ended with an error.
 func TestNodeStopsWhileItStarts(t *testing.T) {
 	signaled := errors.New("terminated")
 	for _, c := range []struct {

@@ -27,14 +27,9 @@ const (
 func (e *Engine) alone(shard int, now time.Time) bool {
 	replicas := e.opts.Fabric.Replicas(shard)
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	here := 0
-	for _, name := range replicas {
-		if _, up := e.peers[name]; up || name == e.node {
-			here++
-		}
-	}
-	return len(replicas) > 0 && here <= len(replicas)/2 && now.Sub(e.changed) >= aloneAfter
+	changed := e.changed
+	e.mu.Unlock()
+	return len(replicas) > 0 && e.reached(replicas) <= len(replicas)/2 && now.Sub(changed) >= aloneAfter
 }
 
 // aloneInAll reports whether this node is alone in all shards: then no transaction ends.
