@@ -21,7 +21,7 @@ func silence(c syscall.Conn) (silent time.Duration, asked bool) {
 	var info *unix.TCPInfo
 	var failed error
 	err = raw.Control(func(fd uintptr) {
-		info, failed = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) //nolint:gosec // a descriptor is small
+		info, failed = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	})
 	if err != nil || failed != nil { // it is closed, or no TCP
 		return 0, false
