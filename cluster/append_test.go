@@ -102,7 +102,7 @@ func checkConfirmed(t *testing.T, counts *metrics, m *nats.Msg, expect uint64, w
 	t.Helper()
 	a := &appender{prefix: "answers.", metrics: counts, pending: make(map[uint64]*pendingAppend)}
 	ends := 0
-	p := &pendingAppend{id: 35, expect: expect, timer: time.AfterFunc(time.Hour, func() {}), done: func(seq uint64, err error) {
+	p := &pendingAppend{id: 35, log: &shardLog{}, expect: expect, timer: time.AfterFunc(time.Hour, func() {}), done: func(seq uint64, err error) {
 		if ends++; want != (err == nil) || want && seq != expect+1 || !want && seq != 0 {
 			t.Errorf("%q behind %d: got %d, %v, want it confirmed: %v", m.Data, expect, seq, err, want)
 		}

@@ -176,7 +176,6 @@ func (c *conn) own(ctx, run context.Context) error {
 	c.clock.hear = time.Now().Add(c.f.o.IdleTimeout / looks)
 	c.clock.arm()
 	stop := ctx.Done()
-	var alone <-chan struct{} // while the node stops
 	for {
 		in, out := c.in, c.out
 		if c.paused() {
@@ -199,11 +198,7 @@ func (c *conn) own(ctx, run context.Context) error {
 		case now := <-c.clock.timer.C:
 			c.tick(now)
 		case <-stop:
-			stop, alone = nil, c.f.o.Env.Alone
-			c.drain(context.Cause(ctx))
-		case <-alone:
-			alone = nil
-			c.forsake()
+			stop = c.stops(ctx, stop)
 		case <-run.Done():
 			return context.Cause(run)
 		}
@@ -286,6 +281,17 @@ func (c *conn) report() {
 		c.f.metrics.sent.Add(float64(c.counts.sent))
 	}
 	c.counts = counts{}
+}
+
+// stops begins the end of the connection when ctx has ended, which by says, and returns
+// what tells later that there will be no confirmations any more; by that it ends the wait.
+func (c *conn) stops(ctx context.Context, by <-chan struct{}) (next <-chan struct{}) {
+	if by == ctx.Done() {
+		c.drain(context.Cause(ctx))
+		return c.f.o.Env.Alone
+	}
+	c.forsake()
+	return nil
 }
 
 // drain begins the end of the connection because the node or the caller ends.

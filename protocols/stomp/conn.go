@@ -217,7 +217,6 @@ func (c *conn) run(ctx context.Context) error {
 	timer := time.NewTimer(c.fe.limits.LoginTimeout)
 	defer timer.Stop()
 	done := ctx.Done()
-	var alone <-chan struct{} // while the node stops
 	for {
 		now := time.Now()
 		c.m.now, c.m.tracing = now.UnixMilli(), c.m.traced()
@@ -244,15 +243,9 @@ func (c *conn) run(ctx context.Context) error {
 			c.wrote(w)
 		case <-timer.C:
 		case <-done:
-			cause := context.Cause(ctx)
-			if !errors.Is(cause, protocols.ErrDraining) {
-				return cause
+			if done, err = c.stops(ctx, done); err != nil {
+				return err
 			}
-			done, alone = nil, c.fe.env.Alone
-			c.drain(cause, drainTime)
-		case <-alone:
-			alone = nil
-			c.drain(context.Cause(ctx), 0)
 		}
 	}
 }
@@ -402,6 +395,21 @@ func (c *conn) wrote(w written) {
 		c.gone = false
 		c.m.leave(false)
 	}
+}
+
+// stops has the client told when ctx has ended, which by says, and returns what tells
+// later that there will be no confirmations any more; by that it ends the wait.
+func (c *conn) stops(ctx context.Context, by <-chan struct{}) (next <-chan struct{}, err error) {
+	cause := context.Cause(ctx)
+	switch {
+	case !errors.Is(cause, protocols.ErrDraining):
+		return nil, cause
+	case by == ctx.Done():
+		c.drain(cause, drainTime)
+		return c.fe.env.Alone, nil
+	}
+	c.drain(cause, 0)
+	return nil, nil
 }
 
 // drain tells the client that the node stops, when its sends are confirmed or
