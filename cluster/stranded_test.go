@@ -35,6 +35,7 @@ func strand(t *testing.T, later ...string) stranded {
 		mustAppend(t, l, uint64(40+i), rec)
 	}
 	s.want = slices.Concat(want, more)
+	k.Wait("the one that will be away has all", func() bool { return k.Node(away).ShardStats(0).Last == 44 })
 	k.StopAll() // each group begins with a snapshot that the one behind has not
 	flipLast(t, files(t, k.Options(s.damaged).Dir, streamBlocks)[0])
 	k.StartNode(s.damaged)
