@@ -157,7 +157,8 @@ type Subscription interface {
 	//
 	// A read goes on through leader changes. It ends with CodeStale when the message is
 	// not the subscription's any more: settled, or handed out again in the
-	// meantime; who has passed a part of it on can only break off. It ends with
+	// meantime; who has passed a part of it on can only break off. A subscription that
+	// settles by itself has given it back by then; any other still has to settle it. It ends with
 	// CodeClosed when the subscription ends, with CodeInvalid for a piece that there
 	// is not, and with CodeTimeout or CodeUnavailable after send-timeout: then it may be tried again.
 	Read(t Tag, offset int64, most int, s PieceSink, token uint64)

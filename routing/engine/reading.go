@@ -127,12 +127,22 @@ func (p *portal) piece(report uint64, a *pieceAnswer) {
 	}
 	delete(q.reading, a.number)
 	if a.code != routing.CodeOK {
+		p.giveUp(q, a)
 		r.fail(q, a.code, reasons[a.code])
 		return
 	}
 	r.to.Piece(routing.Piece{Token: r.token, Offset: r.offset, Bytes: a.bytes})
 	if q.opts.Settled && r.offset+int64(len(a.bytes)) == q.large[a.key].end() && q.inFlight[a.key] == 0 {
 		p.settle.put(settleRequest{sub: q, key: a.key, outcome: routing.Outcome{Kind: routing.Accepted}})
+	}
+}
+
+// giveUp gives a delivery back that its consumer cannot read to its end, if the consumer
+// settles nothing: it is another one's, but this node reports it to the next leader as long
+// as it is in flight here.
+func (p *portal) giveUp(q *queueSub, a *pieceAnswer) {
+	if q.opts.Settled && a.code == routing.CodeStale && q.inFlight[a.key] == 0 {
+		p.settle.put(settleRequest{sub: q, key: a.key, outcome: routing.Outcome{Kind: routing.Released}})
 	}
 }
 

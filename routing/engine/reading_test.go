@@ -32,3 +32,37 @@ func TestReading_EndsWithTheSettlementOfItsDelivery(t *testing.T) {
 		}
 	})
 }
+
+// A delivery that a node had lost to another consumer, and whose reader had heard so, was
+// reported to the next leader once more: no one was to end it, and the message stayed with
+// a subscription that settles by itself until that was closed.
+func TestReading_ALostDeliveryOfASettledSubscriptionIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 1, nil)
+		c.nodes[0].fabric.Lead(0)
+		far, near := c.nodes[2].largeClient(t), c.nodes[1].largeClient(t)
+		near.sendLarge(1, "q", payload(1<<20))
+		sub := far.s.Subscribe(routing.SubscribeOptions{Address: routing.Queue("q"), Settled: true}, far, far, 2)
+		sub.Grant(1)
+		far.until("the message", func() bool { return len(far.got) == 1 })
+		c.net.sever("c")
+		other := subscribed(t, near.client, "q", 3)
+		other.Grant(1)
+		near.until("the message", func() bool { return len(near.got) == 1 })
+		c.net.rejoin("c")
+		if p := far.read(sub, far.got[0].Tag, 1000, 10); routing.CodeOf(p.Err) != routing.CodeStale {
+			t.Fatalf("a read of what another one has: got %v, want that it is stale", p.Err)
+		}
+		other.Close(near, 4)
+		if err := near.result(4); err != nil {
+			t.Fatal(err)
+		}
+		c.nodes[1].fabric.Lead(0)
+		c.nodes[1].serves(t, 0)
+		next := subscribed(t, near.client, "q", 5)
+		next.Grant(1)
+		if !near.within(time.Second, func() bool { return len(near.got) == 2 }) {
+			t.Error("nobody gets the message any more")
+		}
+	})
+}
