@@ -219,9 +219,14 @@ func (l *leader) welcome(node string, expects [2]uint64) {
 	l.toNode(node, verbWelcome, payload, func(p *portal) { p.welcome(expects) })
 }
 
-// fail ends the epoch.
+// fail ends the epoch. The leader may have to wait for the answers to its appends; nothing
+// is handed out meanwhile. [invariant 2]
 func (l *leader) fail(err error) {
-	if l.failed == nil {
-		l.failed = err
+	if l.failed != nil {
+		return
+	}
+	l.failed = err
+	for _, o := range l.outlets {
+		o.stop()
 	}
 }

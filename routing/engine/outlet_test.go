@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -147,6 +148,54 @@ func TestOutlet_AReadOfAConnectionThatWasLostMakesNone(t *testing.T) {
 		last := r.got[len(r.got)-1]
 		if string(last.Envelope.Payload) != "x" {
 			t.Errorf("got %d deliveries, want the next message as the last one", len(r.got))
+		}
+	})
+}
+
+// A leader that had heard of a later epoch waited for the answer to an append before it
+// ended, and its outlets went on to hand out what they had. [invariant 2]
+func TestOutlet_OfADeposedLeaderHandsNothingOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 3, 1, func(o *engine.Options) { o.CacheBytes = 1 })
+		a, b := c.nodes[0], c.nodes[1]
+		a.fabric.Lead(0)
+		a.serves(t, 0)
+		here, there := a.client(t), b.client(t)
+		for i, queue := range []string{"q", "elsewhere"} { // the first body has to be read
+			here.send(uint64(i), queue, "x", true)
+			if err := here.result(uint64(i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sub := subscribed(t, there, "q", 2)
+		asked, reading := make(chan struct{}), make(chan struct{})
+		a.fabric.View(0).SetHook(func(op memlog.Op) memlog.Fault {
+			switch {
+			case op.Kind == memlog.Scan:
+				close(asked)
+				<-reading
+			case op.Kind == memlog.Append && bytes.Contains(op.Rec, []byte("stop")):
+				return memlog.Fault{Delay: time.Second}
+			}
+			return memlog.Fault{}
+		})
+		sub.Grant(1)
+		<-asked
+		here.send(3, "elsewhere", "stop", true)
+		synctest.Wait()
+		c.nodes[2].fabric.Usurp(0)
+		c.nodes[2].serves(t, 0)
+		var handed atomic.Int32
+		c.net.losing(func(from, _ string, lane engine.Lane) bool {
+			if from == "a" && lane == engine.LaneDeliver {
+				handed.Add(1)
+			}
+			return false
+		})
+		close(reading)
+		<-time.After(100 * time.Millisecond)
+		if n := handed.Load(); n > 0 {
+			t.Errorf("got %d messages for consumers from the leader of a former epoch, want none", n)
 		}
 	})
 }
