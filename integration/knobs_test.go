@@ -21,6 +21,8 @@ const (
 	busyPause, fullPause = 15 * time.Second, 1500 * time.Millisecond
 	// the same when the leader stands still: its connections tell nobody.
 	fullStill = 2 * time.Second
+	// the same when all nodes are killed at once, or everything is done to a cluster.
+	fullStorm = 10 * time.Second
 	// the same when a node stops in good order.
 	fullStopPause = 300 * time.Millisecond
 )
