@@ -251,8 +251,9 @@ func (w *world) alternate(g *group, pair []*replica, times int) {
 	})
 }
 
-// delayMost is by how much words may be late at most: a report is still in time.
-const delayMost = 300 * time.Millisecond
+// delayMost is by how much words may be late at most: what a leader says to a node and what
+// that one reports, both late, are still in time.
+const delayMost = 220 * time.Millisecond
 
 // lateLanes are what of a node's words may be late: all, reports and the like alone,
 // requests alone, or deliveries alone.
