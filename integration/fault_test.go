@@ -78,7 +78,7 @@ func TestFaultStopLeader(t *testing.T) {
 	c := harness.StartCluster(t, 3)
 	queue := ledBy(t, c.Nodes[0], "c", "stopped")
 	v := disturb(t, c, queue, messages(t)/2, (*harness.Node).Stop)
-	paused(t, "graceful stop of the leader", tallied(&v), []time.Duration{v.LongestPause()},
+	pausedEach(t, "graceful stop of the leader", tallied(&v), []time.Duration{v.LongestPause()},
 		span(t, "SELVEDGE_STOP_PAUSE", sized(busyPause, fullStopPause)))
 	c.Node("c").Restart()
 	c.AwaitHealthy()

@@ -67,9 +67,34 @@ func median(list []time.Duration) (middle time.Duration, words string) {
 func paused(t *testing.T, fault string, y *tally, pauses []time.Duration, limit time.Duration) {
 	t.Helper()
 	middle, words := median(pauses)
-	if middle > limit {
-		t.Errorf("%s: median of the longest pauses: got %v of %s, want at most %v", fault, rounded(middle), words, limit)
+	held(t, fault, y, "median", middle, words, limit)
+}
+
+// pausedEach holds each of the pauses to its limit, and prints them.
+func pausedEach(t *testing.T, fault string, y *tally, pauses []time.Duration, limit time.Duration) {
+	t.Helper()
+	_, words := median(pauses)
+	held(t, fault, y, "longest", slices.Max(pauses), words, limit)
+}
+
+// pausedAll holds the longest pause of all producers together, while all nodes were down,
+// to its limit, and prints it.
+func pausedAll(t *testing.T, fault string, y *tally, longest time.Duration) {
+	t.Helper()
+	limit := longestPause(t, fullStorm)
+	if longest > limit {
+		t.Errorf("%s: longest pause of all producers: got %v, want at most %v", fault, rounded(longest), limit)
 	}
-	measured(t, "%s: longest pauses of a producer: median %v of %s", fault, rounded(middle), words)
-	figure(t, fault, y, fmt.Sprintf("longest pause of a producer: median %v of %s", rounded(middle), words), limit.String())
+	measured(t, "%s: %+v, longest pause of all producers %v", fault, *y, rounded(longest))
+	figure(t, fault, y, fmt.Sprintf("longest pause of all producers %v", rounded(longest)), limit.String())
+}
+
+// held holds one of the pauses, or what stands for them, to its limit, and prints it.
+func held(t *testing.T, fault string, y *tally, which string, pause time.Duration, all string, limit time.Duration) {
+	t.Helper()
+	if pause > limit {
+		t.Errorf("%s: %s of the longest pauses: got %v of %s, want at most %v", fault, which, rounded(pause), all, limit)
+	}
+	measured(t, "%s: longest pauses of a producer: %s %v of %s", fault, which, rounded(pause), all)
+	figure(t, fault, y, fmt.Sprintf("longest pause of a producer: %s %v of %s", which, rounded(pause), all), limit.String())
 }

@@ -180,13 +180,7 @@ func TestFaultHistories(t *testing.T) {
 		longest = max(longest, v.Pause.Length)
 		progress(t, "history: %v of %v, seed %d: %s", time.Since(begin).Round(time.Second), lasting, seed, &v)
 	}
-	if limit := longestPause(t, fullStorm); longest > limit {
-		t.Errorf("longest pause of all producers: got %v, want at most %v", rounded(longest), limit)
-	}
-	measured(t, "history of %v, seed %d: %+v, longest pause of all producers %v", lasting, seed, all, rounded(longest))
-	measured(t, "history of %v, seed %d: faults: %s", lasting, seed, s.done())
-	figure(t, fmt.Sprintf("random faults for %v, seed %d: %s", lasting, seed, s.done()), &all,
-		fmt.Sprintf("longest pause of all producers %v", rounded(longest)), longestPause(t, fullStorm).String())
+	pausedAll(t, fmt.Sprintf("random faults for %v, seed %d: %s", lasting, seed, s.done()), &all, longest)
 }
 
 // newStorm starts a cluster, on a network that can be cut where that can be done.

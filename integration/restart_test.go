@@ -85,8 +85,7 @@ func TestFaultRestartAllUnderLoad(t *testing.T) {
 			v := crowd.finish()
 			complain(t, &v)
 			measured(t, "restart of three nodes under load %s: %s", c.name, &v)
-			figure(t, fmt.Sprintf("restart of all three under load %s, %d times", c.name, times), tallied(&v),
-				fmt.Sprintf("longest pause of all producers %v", rounded(v.Pause.Length)), "")
+			pausedAll(t, fmt.Sprintf("restart of all three under load %s, %d times", c.name, times), tallied(&v), v.Pause.Length)
 		})
 	}
 }
