@@ -84,6 +84,9 @@ func flip(t *testing.T, path string, from, to int) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(b) == 0 {
+		t.Fatalf("%s is empty: there is no bit to flip", path)
+	}
 	at := len(b)*from/100 + rand.IntN(max(len(b)*(to-from)/100, 1))
 	b[at] ^= 1 << rand.IntN(8)
 	t.Logf("flipped a bit at %d of %d in %s", at, len(b), path)
