@@ -271,10 +271,17 @@ func (w *world) delay(n *node, lanes []engine.Lane) {
 	for _, ln := range lanes {
 		lag[ln] = d
 	}
-	w.notef("what %s says on lanes %v is late by %v", n.name, lanes, d)
+	lasting := w.between(200*time.Millisecond, 1500*time.Millisecond)
+	w.notef("what %s says on lanes %v is late by %v for %v", n.name, lanes, d, lasting)
+	if lag[engine.LaneControl] > 0 && w.plan.window < reportWindow {
+		w.hinder(lasting)
+	}
 	n.delayed(lag)
-	w.after(w.between(200*time.Millisecond, 1500*time.Millisecond), func() { n.delayed([engine.Lanes]time.Duration{}) })
+	w.after(lasting, func() { n.delayed([engine.Lanes]time.Duration{}) })
 }
+
+// reportWindow is the least window that no report has to wait for.
+const reportWindow = 64 << 10
 
 func (n *node) delayed(lag [engine.Lanes]time.Duration) {
 	for _, l := range n.w.links {

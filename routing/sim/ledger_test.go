@@ -61,6 +61,7 @@ type message struct {
 	rejected   bool              // a consumer was told that it is
 	floor      uint32            // failed attempts that a later delivery must show …
 	floorEpoch uint32            // … from this epoch on
+	byDeath    bool              // the last of them is the one of a consumer that died
 	due        map[string][]duty // of the deliveries under way to a node, in their order
 	accepted   bool              // a consumer was told that it is settled
 	overEpoch  uint32            // epoch of the log at that time
@@ -316,6 +317,11 @@ func (l *ledger) attempts(m *message, d *routing.Delivery, floor uint32) {
 	if d.Failed < floor {
 		l.w.violated("%v: delivered with %d failed attempts, want at least %d", m, d.Failed, floor)
 	}
+	if m.byDeath && d.Failed+1 < m.floor {
+		// An earlier delivery, whose node had been taken for dead. Its consumer has the message
+		// from now on, and says what becomes of it.
+		m.floor, m.byDeath = m.floor-1, false
+	}
 	if most := m.handed + l.crashes; int(d.Failed) > most && !l.w.troubled {
 		l.w.violated("%v: delivered with %d failed attempts, it was handed out %d times, and %d processes ended", m, d.Failed, m.handed, l.crashes)
 	}
@@ -373,7 +379,7 @@ func (l *ledger) settled(c *client, d *delivery, o routing.Outcome, err error, d
 	case o.Kind == routing.Rejected:
 		m.rejected = true
 	case o.Kind == routing.Modified && o.DeliveryFailed:
-		m.floor, m.floorEpoch = max(m.floor, d.Failed+1), epoch
+		m.floor, m.floorEpoch, m.byDeath = max(m.floor, d.Failed+1), epoch, false
 	}
 }
 
@@ -390,6 +396,7 @@ func (l *ledger) died(c *client) {
 		return
 	}
 	if d := c.hand[0]; d.alone && d.m.persistent && d.m.holder == c {
+		d.m.byDeath = d.Failed >= d.m.floor
 		d.m.floor, d.m.floorEpoch = max(d.m.floor, d.Failed+1), l.w.groups[d.Tag.Shard].truth.epoch
 	}
 }
