@@ -127,7 +127,9 @@ func TestWhatABrokerDoesWrongIsFound(t *testing.T) {
 }
 
 func TestABrokenConnectionFailsTheRun(t *testing.T) {
-	r := run(t, options(broker(t, testbroker.Options{Fault: at(500, testbroker.Refuse)})))
+	o := options(broker(t, testbroker.Options{Fault: at(500, testbroker.Refuse)}))
+	o.Servers[0] = "stomp://ann:secret@" + o.Servers[0]
+	r := run(t, o)
 	want := []string{"messages were never confirmed", "connections failed", "not all messages could be sent"}
 	got := r.Failed
 	if len(got) == 2 { // all 1000 were handed over before the error came
@@ -138,6 +140,9 @@ func TestABrokenConnectionFailsTheRun(t *testing.T) {
 	}
 	if len(r.Errors) != 1 || !strings.Contains(r.Errors[0], "the broker says: refused") {
 		t.Errorf("got the errors %q, want the broker's", r.Errors)
+	}
+	if strings.Contains(r.Errors[0], "secret") {
+		t.Errorf("got the error %q, want one without the password", r.Errors[0])
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+
+	"github.com/selvedge-mq/selvedge/cmd/selvedge/internal/endpoint"
 )
 
 // consumer receives from its queues and enters into the ledger what it got.
@@ -41,7 +43,7 @@ func (c *consumer) run(ctx context.Context, ready chan<- error) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		c.b.failures.add(fmt.Errorf("consumer on %s: %w", server, err))
+		c.b.failures.add(fmt.Errorf("consumer on %s: %w", endpoint.Shown(server), err))
 		if !c.b.opts.Reconnect {
 			return
 		}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"github.com/selvedge-mq/selvedge/cmd/selvedge/internal/endpoint"
 )
 
 var errOver = errors.New("all messages are sent")
@@ -61,7 +63,7 @@ func (p *producer) run(ctx, sending context.Context) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		p.b.failures.add(fmt.Errorf("producer on %s: %w", server, err))
+		p.b.failures.add(fmt.Errorf("producer on %s: %w", endpoint.Shown(server), err))
 		if p.confirmed.Load() > before {
 			alive, attempt = p.b.since(), 0
 		}

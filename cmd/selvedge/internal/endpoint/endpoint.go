@@ -98,6 +98,18 @@ func Parse(text, protocol string) (Endpoint, error) {
 	return e, nil
 }
 
+// Shown returns what Parse reads as it may be printed: without a password.
+func Shown(text string) string {
+	if !strings.Contains(text, "://") {
+		return text
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return "a URL that cannot be read"
+	}
+	return u.Redacted()
+}
+
 // RequireTLS has TLS spoken there. The error says that the address is of something in
 // the clear that is not spoken by TLS at the same place.
 func (e *Endpoint) RequireTLS() error {

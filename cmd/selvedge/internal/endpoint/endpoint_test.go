@@ -33,6 +33,19 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestShown_HidesPasswords(t *testing.T) {
+	for text, want := range map[string]string{
+		"a:61613":                   "a:61613",
+		"amqps://ann:secret@a:5671": "amqps://ann:xxxxx@a:5671",
+		"ws://ann:secret@a/stomp":   "ws://ann:xxxxx@a/stomp",
+		"ws://ann:secret@a/%":       "a URL that cannot be read",
+	} {
+		if got := Shown(text); got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+}
+
 func TestParseSaysWhatIsWrong(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                            "want HOST:PORT or a URL",
