@@ -36,6 +36,10 @@ func (e *Engine) HandOver(ctx context.Context) error {
 // leads on.
 const yieldMost = 2 * time.Second
 
+// restMost is how much of that it waits for the answers to its appends: the rest is for
+// the one that takes over.
+const restMost = yieldMost / 2
+
 // yielding is a leader's state while it hands over.
 type yielding struct {
 	until time.Time     // zero: it does not
@@ -57,7 +61,8 @@ func (l *leader) handOver(ctx context.Context) error {
 	defer rested()
 	select {
 	case <-rest:
-	case <-ctx.Done(): // the log is silent: whoever leads next finds out what became of it
+	case <-time.After(restMost): // the log is silent: whoever leads next finds out what became of it
+	case <-ctx.Done():
 	}
 	err := context.Cause(ctx)
 	if !errors.Is(err, ErrAlone) {

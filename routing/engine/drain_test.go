@@ -66,6 +66,28 @@ func TestDrain_HandsOverALogAtRest(t *testing.T) {
 	})
 }
 
+// A leader whose log had been silent for as long as it may take to hand over asked the fabric
+// for another one when the time was over, which was in vain, and led on.
+func TestDrain_ASilentLogIsHandedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2, 1, nil)
+		a, b := c.nodes[0], c.nodes[1]
+		a.fabric.Lead(0)
+		p := b.client(t)
+		p.send(0, "q", "0", true)
+		if err := p.result(0); err != nil {
+			t.Fatal(err)
+		}
+		begun := a.slowAppend("silence", 10*time.Second)
+		p.send(1, "q", "silence", true)
+		<-begun
+		if err := a.HandOver(context.Background()); err != nil {
+			t.Error(err)
+		}
+		b.serves(t, 0)
+	})
+}
+
 // A node alone led again after a hand-over to itself, and lost what is not
 // persistent.
 func TestDrain_AShardThatNobodyElseHoldsStays(t *testing.T) {

@@ -136,7 +136,10 @@ func (f *Fabric) Replicas(int) []string {
 
 // Resign hands the shard to the node that joined next; a node on its own ceases
 // to lead and leads again.
-func (f *Fabric) Resign(_ context.Context, shard int) error {
+func (f *Fabric) Resign(ctx context.Context, shard int) error {
+	if err := ctx.Err(); err != nil {
+		return err // as one that has others to ask
+	}
 	w := f.world
 	w.mu.Lock()
 	defer w.mu.Unlock()
