@@ -297,9 +297,24 @@ func (s *Shard) Settle(id LaneID, number uint64, r Settlement) bool {
 	}
 	if !s.settle(r) {
 		s.counts.Stale++
+		s.letGo(r)
 		l.answer(number, routing.CodeStale)
 	}
 	return true
+}
+
+// letGo takes a message that a transaction has pinned from a consumer that is told that it is
+// stale, and counts it as in flight no more: if the transaction does not commit the message
+// is back in its queue.
+func (s *Shard) letGo(r Settlement) {
+	p := s.store.find(r.Key)
+	if p == 0 {
+		return
+	}
+	m := s.store.at(p)
+	if u := s.holder(m); u != nil && u.id == r.Sub && u.parked != r.Key && m.has(markPinned) {
+		s.unhold(p)
+	}
 }
 
 // settle reports false when there is nothing to settle.
