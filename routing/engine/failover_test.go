@@ -197,6 +197,42 @@ func TestFailover_TheOldestDeliveryIsKnownToTheNextLeader(t *testing.T) {
 	}
 }
 
+// A consumer got an older message that came back after the one at which it was. The next leader
+// heard of its deliveries in the order of their keys, and counted an attempt at the older one.
+func TestFailover_TheOldestDeliveryIsTheOneThatCameFirst(t *testing.T) {
+	c := newCluster(t, 2, 1, nil)
+	a, b := c.nodes[0], c.nodes[1]
+	a.fabric.Lead(0)
+	first, other := a.client(t), b.client(t)
+	sub, away := subscribed(t, first, "q", 1), subscribed(t, other, "q", 1)
+	away.Grant(1)
+	first.send(2, "q", "older", true)
+	other.until("the older message", func() bool { return len(other.got) == 1 })
+	sub.Grant(2)
+	first.send(3, "q", "younger", true)
+	first.until("the younger message", func() bool { return len(first.got) == 1 })
+	away.Settle(other.got[0].Tag, routing.Outcome{Kind: routing.Released}, other, 2)
+	if err := other.result(2); err != nil {
+		t.Fatal(err)
+	}
+	first.until("both messages", func() bool { return len(first.got) == 2 })
+	b.fabric.Lead(0)
+	b.serves(t, 0)
+	first.send(4, "other", "x", true)
+	if err := first.result(4); err != nil { // the next leader knows what the first node holds
+		t.Fatal(err)
+	}
+	sub.Close(first, 5)
+	if err := first.result(5); err != nil {
+		t.Fatal(err)
+	}
+	away.Grant(2)
+	other.until("both messages again", func() bool { return len(other.got) == 3 })
+	if older, younger := other.got[1].Failed, other.got[2].Failed; older != 0 || younger != 1 {
+		t.Errorf("got %d and %d failed attempts, want none at the older message and one at the younger, which came first", older, younger)
+	}
+}
+
 // The writer of a later epoch is gone, and the fabric names the leader of an
 // earlier one that never heard of it: the nodes that had heard of it waited for ever.
 func TestFailover_ALeaderThatMissedAnEpochBeginsAnother(t *testing.T) {

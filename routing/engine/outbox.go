@@ -205,7 +205,7 @@ func (p *portal) finish(b *outBatch, i int, code routing.Code) {
 		return
 	}
 	r := &b.sreqs[i]
-	if r.sub.inFlight[r.key] == r.note(b.first+uint64(i)) {
+	if r.sub.inFlight[r.key].note == r.note(b.first+uint64(i)) {
 		r.sub.over(r.key) // unless it came again in the meantime
 	}
 	r.sub.settles--

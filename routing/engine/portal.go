@@ -95,9 +95,7 @@ func (p *portal) gather() {
 		for i := range reqs {
 			r := &reqs[i]
 			r.sub.settles++
-			if _, ok := r.sub.inFlight[r.key]; ok {
-				r.sub.inFlight[r.key] = r.note(p.lanes[0].next + uint64(i))
-			}
+			r.sub.note(r.key, r.note(p.lanes[0].next+uint64(i)))
 		}
 		p.lanes[0].addSettles(p.e.session, reqs, now)
 	}
@@ -248,7 +246,7 @@ func (p *portal) opened(q *queueSub) {
 // subscribe implements the session's Subscribe for queues.
 func (p *portal) subscribe(id uint64, o routing.SubscribeOptions, sink routing.Sink, c routing.Completer, token uint64) *queueSub {
 	q := &queueSub{
-		p: p, id: id, opts: o, sink: sink, inFlight: map[uint64]uint64{},
+		p: p, id: id, opts: o, sink: sink, inFlight: map[uint64]unsettled{},
 		opened: &call{c, token, time.Now()},
 	}
 	p.box.Put(func() {
@@ -406,8 +404,7 @@ func (p *portal) deliver(report uint64, ds []handed) {
 			continue
 		}
 		q.credit--
-		q.seen++
-		q.inFlight[d.key] = 0
+		q.take(d.key)
 		p.collect(q, d)
 	}
 	p.handOver(q)
@@ -420,8 +417,7 @@ func (p *portal) sendBack(q *queueSub, d *handed) {
 	if q.closeSent {
 		return
 	}
-	q.seen++
-	q.inFlight[d.key] = 0
+	q.take(d.key)
 	p.settle.put(settleRequest{sub: q, key: d.key, outcome: routing.Outcome{Kind: routing.Released}})
 	p.gather() // the close comes behind it
 }

@@ -132,7 +132,7 @@ func (p *portal) piece(report uint64, a *pieceAnswer) {
 		return
 	}
 	r.to.Piece(routing.Piece{Token: r.token, Offset: r.offset, Bytes: a.bytes})
-	if q.opts.Settled && r.offset+int64(len(a.bytes)) == q.large[a.key].end() && q.inFlight[a.key] == 0 {
+	if q.opts.Settled && r.offset+int64(len(a.bytes)) == q.large[a.key].end() && q.inFlight[a.key].note == 0 {
 		p.settle.put(settleRequest{sub: q, key: a.key, outcome: routing.Outcome{Kind: routing.Accepted}})
 	}
 }
@@ -141,7 +141,7 @@ func (p *portal) piece(report uint64, a *pieceAnswer) {
 // settles nothing: it is another one's, but this node reports it to the next leader as long
 // as it is in flight here.
 func (p *portal) giveUp(q *queueSub, a *pieceAnswer) {
-	if q.opts.Settled && a.code == routing.CodeStale && q.inFlight[a.key] == 0 {
+	if q.opts.Settled && a.code == routing.CodeStale && q.inFlight[a.key].note == 0 {
 		p.settle.put(settleRequest{sub: q, key: a.key, outcome: routing.Outcome{Kind: routing.Released}})
 	}
 }

@@ -15,7 +15,7 @@ func (s pieces) Piece(p routing.Piece) { s[p.Token] = p }
 // be read: one piece at a time.
 func TestPortal_ReadsOfADeliveryThatCameAgain(t *testing.T) {
 	const key, size = 7, 100
-	q := &queueSub{id: 1, inFlight: map[uint64]uint64{key: 0, key + 1: 0}, large: map[uint64]extent{key: {parts: size}, key + 1: {parts: size}}}
+	q := &queueSub{id: 1, inFlight: map[uint64]unsettled{key: {}, key + 1: {}}, large: map[uint64]extent{key: {parts: size}, key + 1: {parts: size}}}
 	p, got := &portal{subs: map[uint64]*queueSub{1: q}}, pieces{}
 	read := func(key, token uint64, offset int64) {
 		p.read(q, &reading{key: key, offset: offset, most: 1, to: got, token: token})

@@ -37,7 +37,7 @@ type reportedSub struct {
 	addr     routing.Address
 	credit   uint32
 	draining bool
-	inFlight []reportedKey
+	inFlight []reportedKey // in the order in which they came
 }
 
 // reportedKey is a delivery in flight, with the note of the settlement that is
@@ -68,11 +68,7 @@ func (p *portal) report() {
 			p.endSub(q, nil)
 			continue
 		}
-		u := reportedSub{id: id, addr: q.opts.Address, credit: q.credit, draining: q.draining}
-		for _, k := range slices.Sorted(maps.Keys(q.inFlight)) { // the leader takes the first for the oldest
-			u.inFlight = append(u.inFlight, reportedKey{key: k, settle: q.inFlight[k]})
-		}
-		r.subs = append(r.subs, u)
+		r.subs = append(r.subs, reportedSub{id: id, addr: q.opts.Address, credit: q.credit, draining: q.draining, inFlight: q.reported()})
 		q.owed, q.seen, q.closeSent = 0, 0, false
 	}
 	p.owed = p.owed[:0]

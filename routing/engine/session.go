@@ -255,14 +255,15 @@ type queueSub struct {
 	credit    uint32
 	owed      int32 // granted and not told to the leader
 	draining  bool
-	inFlight  map[uint64]uint64   // keys delivered and not known to be settled: the note of the settlement, 0 for none
-	settles   int                 // settlements not confirmed, those of parts that wait aside
-	large     map[uint64]extent   // large ones of these, by key
-	reading   map[uint64]*reading // reads of these that were not answered, by number
-	seen      uint64              // deliveries that came since the leader was told of the subscription
-	opened    *call               // waits for the subscription to be in force
-	closing   bool                // it ends as soon as its settlements are confirmed
-	closer    *call               // waits for its end
+	inFlight  map[uint64]unsettled // what was delivered and is not known to be settled, by key
+	delivered uint64               // deliveries so far
+	settles   int                  // settlements not confirmed, those of parts that wait aside
+	large     map[uint64]extent    // large ones of these, by key
+	reading   map[uint64]*reading  // reads of these that were not answered, by number
+	seen      uint64               // deliveries that came since the leader was told of the subscription
+	opened    *call                // waits for the subscription to be in force
+	closing   bool                 // it ends as soon as its settlements are confirmed
+	closer    *call                // waits for its end
 	closeSent bool
 	gone      atomic.Bool // no more deliveries
 }

@@ -182,9 +182,7 @@ func (p *portal) settling(part *txPart, number uint64) {
 	for i := range part.settles {
 		r := &part.settles[i]
 		r.sub.settles++
-		if _, ok := r.sub.inFlight[r.key]; ok {
-			r.sub.inFlight[r.key] = number | inTransaction
-		}
+		r.sub.note(r.key, number|inTransaction)
 	}
 }
 
@@ -193,11 +191,11 @@ func (p *portal) settling(part *txPart, number uint64) {
 func (p *portal) settled(part *txPart, number uint64, committed bool) {
 	for i := range part.settles {
 		r := &part.settles[i]
-		if r.sub.inFlight[r.key] == number|inTransaction {
+		if r.sub.inFlight[r.key].note == number|inTransaction {
 			if committed {
 				r.sub.over(r.key)
 			} else {
-				r.sub.inFlight[r.key] = 0
+				r.sub.note(r.key, 0)
 			}
 		}
 	}
