@@ -114,8 +114,11 @@ func (l *ledger) send(c *client, queue routing.Address, number int, persistent b
 		m.expires = m.at + l.w.between(10*time.Millisecond, 5*time.Second)
 	case !m.topic && !l.w.healed && l.w.chance(l.w.plan.expiry):
 		m.expires = m.at + l.w.between(10*time.Millisecond, 3*time.Second)
-		if l.w.chance(0.3) {
+		switch {
+		case l.w.chance(0.3):
 			m.expires += time.Hour
+		case l.w.plan.lateMove && l.w.chance(0.5): // about when a shard gets another leader, see moveLate
+			m.expires = max(m.expires, l.w.plan.trouble+l.w.between(0, time.Second))
 		}
 	}
 	l.messages = append(l.messages, m)
