@@ -261,3 +261,38 @@ func TestReport_ANodeThatIsGoneIsNotWaitedFor(t *testing.T) {
 		}
 	})
 }
+
+// A consumer had given a message back, and had got it again, when another node began to lead
+// that knew nothing of that: the node of the consumer said once more that it gives the
+// message back, and others got it, too.
+func TestReport_WhatWasGivenBackAndCameAgainStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCluster(t, 2, 1, nil)
+		a, b := c.nodes[0], c.nodes[1]
+		a.fabric.Lead(0)
+		here, there := b.client(t), a.client(t)
+		sub := subscribed(t, here, "q", 1)
+		sub.Grant(2)
+		here.send(2, "q", "x", true)
+		here.until("the message", func() bool { return len(here.got) == 1 })
+		c.net.losing(func(_, to string, lane engine.Lane) bool { return to == "b" && lane == engine.LaneControl })
+		sub.Settle(here.got[0].Tag, routing.Outcome{Kind: routing.Released}, here, 3)
+		here.until("the message again", func() bool { return len(here.got) == 2 })
+		c.net.losing(nil)
+		b.fabric.Lead(0)
+		b.serves(t, 0)
+		other := subscribed(t, there, "q", 4)
+		other.Grant(1)
+		<-time.After(time.Second)
+		if len(there.got) > 0 {
+			t.Error("somebody else got what the consumer has in flight")
+		}
+		if err := here.result(3); err != nil {
+			t.Errorf("the end of what was given back: %v", err)
+		}
+		sub.Settle(here.got[1].Tag, accepted, here, 5)
+		if err := here.result(5); err != nil {
+			t.Errorf("the settlement of what came again: %v", err)
+		}
+	})
+}

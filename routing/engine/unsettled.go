@@ -13,6 +13,9 @@ type unsettled struct {
 
 // take notes a delivery.
 func (q *queueSub) take(key uint64) {
+	if note := q.inFlight[key].note; note&givingBack != 0 {
+		q.p.gaveBack(note &^ givingBack)
+	}
 	q.seen++
 	q.delivered++
 	q.inFlight[key] = unsettled{nth: q.delivered}
@@ -42,4 +45,26 @@ func (q *queueSub) reported() []reportedKey {
 		out[i] = reportedKey{key: all[i].key, settle: all[i].note}
 	}
 	return out
+}
+
+// gaveBack ends a settlement that gave a message back: the message is here again, so it had
+// its effect. No log says so, and a later leader, who gets the request once more, would take
+// it for the end of the delivery that came now: it is one of nothing from now on.
+func (p *portal) gaveBack(number uint64) {
+	l := &p.lanes[0]
+	for _, b := range l.batches {
+		if number < b.first || number >= b.first+uint64(b.count) || number < l.lowest {
+			continue
+		}
+		i := number - b.first
+		list := slices.Clone(b.settles.list) // a leader may be at it
+		list[i].Key = 0
+		again := *b.settles
+		again.list = list
+		b.settles = &again
+		if r := &b.sreqs[i]; !b.expired {
+			p.done.add(r.c, r.token, nil)
+			r.c = nil
+		}
+	}
 }
