@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/selvedge-mq/selvedge/routing"
@@ -62,6 +63,7 @@ type message struct {
 	floor      uint32            // failed attempts that a later delivery must show …
 	floorEpoch uint32            // … from this epoch on
 	byDeath    bool              // the last of them is the one of a consumer that died
+	had        []*client         // who got it
 	due        map[string][]duty // of the deliveries under way to a node, in their order
 	accepted   bool              // a consumer was told that it is settled
 	overEpoch  uint32            // epoch of the log at that time
@@ -277,6 +279,7 @@ func (l *ledger) delivered(c *client, d *routing.Delivery) *message {
 		l.w.violated("%v: delivered from %s", m, c.queue.Name)
 	}
 	m.deliveries++
+	m.had = append(m.had, c)
 	if h := m.holder; m.isHeld() && m.heldKey == d.Tag.Key {
 		l.w.violated("%v: delivered to %s in epoch %d while %s has it in flight, whose node was always there", m, c.name, d.Tag.Epoch, h.name)
 	}
@@ -393,9 +396,13 @@ func (l *ledger) ended(p *process) {
 }
 
 // died notes what the death of a consumer with its node has to count, whoever led the
-// shard: the message that it was at, if that came again and it had nothing else to do.
+// shard: the message that it was at, if that came again and it had nothing else to do. Where
+// nodes were out of reach somebody else may have it still, and says what becomes of it.
 func (l *ledger) died(c *client) {
 	if c.consumer == nil || c.transactor != nil || c.closing || len(c.hand) == 0 {
+		return
+	}
+	if d := c.hand[0]; !l.w.quiet(d.at) && slices.ContainsFunc(d.m.had, func(o *client) bool { return o != c && o.alive }) {
 		return
 	}
 	if d := c.hand[0]; d.alone && d.m.persistent && d.m.holder == c {
