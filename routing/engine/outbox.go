@@ -44,6 +44,7 @@ type outBatch struct {
 	reqs    []sendRequest
 	settles *settleBatch
 	sreqs   []settleRequest
+	own     bool // nobody else has the list of settles
 }
 
 const (

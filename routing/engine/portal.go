@@ -141,6 +141,7 @@ func (p *portal) transmit(l *outLane, b *outBatch) bool {
 			return p.e.heed(p.shard, p.e.node, p.epoch, func(at *leader) { at.queueSends(p.e.node, &sends, 0) }, nil)
 		}
 		settles := *b.settles
+		b.own = false
 		return p.e.heed(p.shard, p.e.node, p.epoch, func(at *leader) { at.queueSettles(p.e.node, &settles, 0) }, nil)
 	}
 	if b.sends != nil {

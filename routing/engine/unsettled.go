@@ -56,12 +56,11 @@ func (p *portal) gaveBack(number uint64) {
 		if number < b.first || number >= b.first+uint64(b.count) || number < l.lowest {
 			continue
 		}
+		if !b.own { // a leader may be at it
+			b.settles.list, b.own = slices.Clone(b.settles.list), true
+		}
 		i := number - b.first
-		list := slices.Clone(b.settles.list) // a leader may be at it
-		list[i].Key = 0
-		again := *b.settles
-		again.list = list
-		b.settles = &again
+		b.settles.list[i].Key = 0
 		if r := &b.sreqs[i]; !b.expired {
 			p.done.add(r.c, r.token, nil)
 			r.c = nil
