@@ -245,7 +245,7 @@ func (l *ledger) takesEffect(t *txn) {
 		case s.outcome.Kind == rejected:
 			m.rejected = true
 		case s.outcome.DeliveryFailed:
-			m.floor, m.floorEpoch, m.byDeath = max(m.floor, s.d.Failed+1), epoch, false
+			l.failedAttempt(s.d, epoch)
 		}
 	}
 }

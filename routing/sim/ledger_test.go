@@ -385,7 +385,16 @@ func (l *ledger) settled(c *client, d *delivery, o routing.Outcome, err error, d
 	case o.Kind == routing.Rejected:
 		m.rejected = true
 	case o.Kind == routing.Modified && o.DeliveryFailed:
-		m.floor, m.floorEpoch, m.byDeath = max(m.floor, d.Failed+1), epoch, false
+		l.failedAttempt(d, epoch)
+	}
+}
+
+// failedAttempt notes that a failed attempt was confirmed, which later deliveries show. What
+// was handed out to the same consumer on the next connection may wait in the leader's outlet
+// meanwhile, and does not.
+func (l *ledger) failedAttempt(d *delivery, epoch uint32) {
+	if l.downs == d.downs {
+		d.m.floor, d.m.floorEpoch, d.m.byDeath = max(d.m.floor, d.Failed+1), epoch, false
 	}
 }
 
