@@ -16,8 +16,8 @@ import (
 //
 // A node that answers may have answered another leader just before, or may have
 // answered one of a later epoch before it was started anew. So a lease that is new,
-// or has run out, is only held when all replica nodes have answered, or when
-// a majority answers again, and the first answers are older than a lease: whatever lease
+// or has run out, is only held when all replica nodes have answered, or when a majority
+// has answered for the time of a lease, and was never silent for as long: whatever lease
 // these nodes gave to others is over by then, and a node that has heard of a
 // later epoch meanwhile does not answer.
 type lease struct {
@@ -29,7 +29,7 @@ type lease struct {
 	sent     map[uint64]time.Time // by number of the heartbeat, not older than a lease
 	number   uint64
 	answered map[string]uint64 // by node, the latest number answered
-	first    time.Time         // when a majority first answered since the lease began or ran out; zero: not yet
+	first    time.Time         // since when a majority answers, at the earliest since the lease began or ran out; zero: it does not
 	until    time.Time         // zero: it never was held, or has run out
 	alone    bool
 }
@@ -61,6 +61,9 @@ func (l *lease) next(now time.Time) uint64 {
 			delete(l.sent, n)
 		}
 	}
+	if _, ok := l.answeredBy(l.majority()); !ok {
+		l.first = time.Time{}
+	}
 	l.number++
 	l.sent[l.number] = now
 	l.answer(l.e.node, l.number, now)
@@ -82,7 +85,7 @@ func (l *lease) answer(node string, number uint64, now time.Time) {
 	if at, ok := l.answeredBy(len(l.replicas)); ok {
 		l.extend(at, now)
 	}
-	at, ok := l.answeredBy(len(l.replicas)/2 + 1)
+	at, ok := l.answeredBy(l.majority())
 	switch {
 	case !ok:
 	case !l.until.IsZero(), !l.first.IsZero() && at.Sub(l.first) >= l.e.opts.Lease:
@@ -91,6 +94,8 @@ func (l *lease) answer(node string, number uint64, now time.Time) {
 		l.first = now
 	}
 }
+
+func (l *lease) majority() int { return len(l.replicas)/2 + 1 }
 
 // answeredBy returns when the latest heartbeat was sent that so many replica nodes
 // have answered, itself or a later one. It is false when that is longer ago than a lease.

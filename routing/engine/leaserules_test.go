@@ -21,6 +21,7 @@ func TestLease_IsHeldWhenNobodyElseCanHoldOne(t *testing.T) {
 		{"a lease that is held is renewed by a majority", []string{"bc", "b", "c", "b", "c", "b"}, "xxxxxx"},
 		{"nobody answers until it has run out", []string{"bc", "", "", "", "", "b", "b", "b", "b", "b"}, "xxxx-----x"},
 		{"it has run out, and all answer", []string{"bc", "", "", "", "", "bc"}, "xxxx-x"},
+		{"a majority falls silent, and answers again", []string{"b", "", "", "", "", "", "", "b", "b", "b", "b", "b"}, "-----------x"},
 		{"another one's node falls silent", []string{"b", "b", "b", "", "", ""}, "------"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
