@@ -101,7 +101,7 @@ powerloss:
 
 # All faults in their full sizes, and the table of docs/reliability.md: takes the
 # machine for itself, for a quarter of an hour.
-reliability:
+reliability: clients
 	SELVEDGE_FULL=1 SELVEDGE_COMPOSE=1 go test -json -count=1 -timeout 1h $(FLAGS) -run '^(TestFault|TestManyMessages|TestCompose)' ./integration | \
 		go run ./.ci/summary -table 'fault | confirmed | lost | doubled, unmarked | again, marked | figure | at most'
 

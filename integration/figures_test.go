@@ -74,7 +74,7 @@ func paused(t *testing.T, fault string, y *tally, pauses []time.Duration, limit 
 func pausedEach(t *testing.T, fault string, y *tally, pauses []time.Duration, limit time.Duration) {
 	t.Helper()
 	_, words := median(pauses)
-	held(t, fault, y, "longest", slices.Max(pauses), words, limit)
+	held(t, fault, y, "greatest", slices.Max(pauses), words, limit)
 }
 
 // pausedAll holds the longest pause of all producers together, while all nodes were down,
