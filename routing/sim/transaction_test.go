@@ -3,6 +3,7 @@ package sim_test
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	"github.com/selvedge-mq/selvedge/routing"
@@ -207,11 +208,20 @@ func (t *txn) unfinished() string {
 		return "" // nobody can know what became of it
 	}
 	for _, s := range t.settles {
-		if m := s.d.m; m.persistent && !m.over && m.asked == 0 && m.deliveries <= s.d.nth && m.dead == 0 && !m.maybeGone(t.client.w) {
+		if m := s.d.m; m.persistent && !m.over && m.asked == 0 && m.deliveries <= s.d.nth && m.dead == 0 && !m.maybeGone(t.client.w) && !t.client.w.ledger.maySettle(m) {
 			return fmt.Sprintf("it did not commit, and %v, which it settled, never came again", m)
 		}
 	}
 	return ""
+}
+
+// maySettle reports whether a transaction settles a message of which nobody can know what
+// became: its consumer had been taken for dead, and the message was handed out again.
+func (l *ledger) maySettle(m *message) bool {
+	return slices.ContainsFunc(l.txns, func(t *txn) bool {
+		unknown := t.state != txOpen && t.state != txVoid && !t.isLogged()
+		return unknown && slices.ContainsFunc(t.settles, func(s *txSettle) bool { return s.d.m == m })
+	})
 }
 
 // transactionsLeft looks for what transactions leave behind: parts that wait, and
