@@ -32,6 +32,17 @@ func (n *testNode) standStill() stuckLeader {
 	return s
 }
 
+// sendCold sends a message whose body has to be read, where the cache holds one record.
+func (c *client) sendCold(queue string) {
+	c.t.Helper()
+	for i, to := range []string{queue, "elsewhere"} {
+		c.send(uint64(i), to, "x", true)
+		if err := c.result(uint64(i)); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
 // The connection of two nodes was lost and began anew while the leader had not come to
 // it yet: its outlet sent what had gone back by then on the new connection, and two
 // consumers had the message.
@@ -42,12 +53,7 @@ func TestOutlet_WhatWentBackDoesNotGoOutOnTheNextConnection(t *testing.T) {
 		a.fabric.Lead(0)
 		a.serves(t, 0)
 		here, there := a.client(t), b.client(t)
-		for i, queue := range []string{"q", "elsewhere"} { // the first body has to be read
-			here.send(uint64(i), queue, "x", true)
-			if err := here.result(uint64(i)); err != nil {
-				t.Fatal(err)
-			}
-		}
+		here.sendCold("q")
 		other, sub := subscribed(t, here, "q", 2), subscribed(t, there, "q", 2)
 		stuck := a.standStill()
 		sub.Grant(1)
@@ -161,12 +167,7 @@ func TestOutlet_OfADeposedLeaderHandsNothingOut(t *testing.T) {
 		a.fabric.Lead(0)
 		a.serves(t, 0)
 		here, there := a.client(t), b.client(t)
-		for i, queue := range []string{"q", "elsewhere"} { // the first body has to be read
-			here.send(uint64(i), queue, "x", true)
-			if err := here.result(uint64(i)); err != nil {
-				t.Fatal(err)
-			}
-		}
+		here.sendCold("q")
 		sub := subscribed(t, there, "q", 2)
 		asked, reading := make(chan struct{}), make(chan struct{})
 		a.fabric.View(0).SetHook(func(op memlog.Op) memlog.Fault {

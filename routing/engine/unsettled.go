@@ -65,5 +65,6 @@ func (p *portal) gaveBack(number uint64) {
 			p.done.add(r.c, r.token, nil)
 			r.c = nil
 		}
+		return
 	}
 }
