@@ -411,10 +411,11 @@ func (l *ledger) died(c *client) {
 	if c.consumer == nil || c.transactor != nil || c.closing || len(c.hand) == 0 {
 		return
 	}
-	if d := c.hand[0]; !l.w.quiet(d.at) && slices.ContainsFunc(d.m.had, func(o *client) bool { return o != c && o.alive }) {
+	d := c.hand[0]
+	if !l.w.quiet(d.at) && slices.ContainsFunc(d.m.had, func(o *client) bool { return o != c && o.alive }) {
 		return
 	}
-	if d := c.hand[0]; d.alone && d.m.persistent && d.m.holder == c {
+	if d.alone && d.m.persistent && d.m.holder == c {
 		d.m.byDeath = d.Failed >= d.m.floor
 		d.m.floor, d.m.floorEpoch = max(d.m.floor, d.Failed+1), l.w.groups[d.Tag.Shard].truth.epoch
 	}
